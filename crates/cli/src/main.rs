@@ -1,0 +1,2 @@
+//! The binary `doled`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The map, the ownership state machines of node and manager, placement.

@@ -1,0 +1,1 @@
+//! Drives the manager's state machine over a store and node connections; HTTP API.

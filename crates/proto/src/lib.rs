@@ -1,0 +1,1 @@
+//! The memcached text protocol, the managed words and the control codec.

@@ -1,0 +1,1 @@
+//! memcached in, route in the middle, backends out.

@@ -1,0 +1,1 @@
+//! Key to bucket or ring point to backend: health, retries, pipelines, without I/O.

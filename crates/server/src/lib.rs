@@ -1,0 +1,1 @@
+//! The node: listener, workers, admin words, stats.

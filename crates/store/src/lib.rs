@@ -1,0 +1,1 @@
+//! The items: memory, index, eviction, expiry, bucket floors.
