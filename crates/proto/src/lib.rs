@@ -1,1 +1,11 @@
-//! The memcached text protocol, the managed words and the control codec.
+//! The memcached text protocol, the managed words, and the control codec: bytes <-> messages.
+//!
+//! **Invariants**: no I/O, no clock, no allocation on the data path; every byte that comes in is hostile, so
+//! there is no indexing that can panic; what a peer sent is never asserted on.
+
+pub mod bucket;
+pub mod control;
+pub mod ids;
+
+pub use bucket::{BUCKET_COUNT, Bucket, KeyHash};
+pub use ids::{ClusterId, Generation, Incarnation, MapVersion, NodeId, Nonce, Term};

@@ -1,1 +1,24 @@
-//! The items: memory, index, eviction, expiry, bucket floors.
+//! The items of one node: memory, index, eviction, expiry, and a floor and a tag for each bucket.
+//!
+//! Threads share one `Store`. Reads go through [`Store::get`]; mutations hold the lock of their key's bucket
+//! ([`Store::lock`]) for as long as they check and change, so a compound command (add, cas, incr) is one step.
+//!
+//! The *floor* is the write sequence number below or at which a bucket's items are dead: wiping a bucket is
+//! raising it. The *tag* is a number that the caller ties to a bucket and checks under the same lock as the
+//! mutation (the generation under which the bucket is owned); the store itself gives it no meaning.
+//!
+//! **Invariants**: no clock is read and nothing is spawned; `now_ms` is an argument. Time is milliseconds
+//! since a start that the caller chooses, the same for all calls; an exptime of zero is never.
+
+pub mod item;
+pub mod limits;
+mod shard;
+pub mod stats;
+mod store;
+
+pub use item::{Absent, ItemView, Key, Marks, Put, PutError};
+pub use stats::StoreStats;
+pub use store::{BucketGuard, Store, StoreOptions};
+
+/// How many buckets there are; a key's bucket is the top 15 bits of its hash.
+pub const BUCKET_COUNT: usize = 1 << 15;
