@@ -1,0 +1,45 @@
+//! The loop's named limits.
+
+use std::time::Duration;
+
+/// The receive buffer shared by all connections of a loop, and so the most that one read takes. A connection
+/// whose unconsumed input fills it without the app consuming anything is closed ([`crate::CloseReason::Overflow`]).
+pub const RECEIVE_BUFFER_LEN: usize = 64 << 10;
+
+/// A connection with this much unsent output is not read from, and its app should stop consuming input.
+/// What a connection can hold is this twice plus one reply.
+pub const OUTPUT_HIGH: usize = 64 << 10;
+
+/// Below this much unsent output a connection is read from again.
+pub const OUTPUT_LOW: usize = 16 << 10;
+
+/// Events taken from the kernel in one turn; the rest comes with the next.
+pub const EVENTS_PER_TURN: usize = 128;
+
+/// Posts (messages and new connections) waiting for one loop; beyond, the poster is told so.
+pub const MAILBOX_LEN: usize = 16 << 10;
+
+/// Spare buffers that a loop keeps for connections that have something to send or an unfinished line.
+pub const POOL_COUNT: usize = 128;
+
+/// A larger buffer is given back to the allocator instead of the pool.
+pub const POOLED_BUFFER_LEN: usize = 64 << 10;
+
+/// Size of a fresh buffer.
+pub const FRESH_BUFFER_LEN: usize = 2 << 10;
+
+/// How long accepting pauses when the process or the machine is out of descriptors or memory.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
+
+/// Connections accepted from one listener before the others are looked at.
+pub const ACCEPTS_PER_EVENT: usize = 64;
+
+/// How often a loop looks for idle connections, when there is an idle time-out.
+pub const IDLE_SWEEP: Duration = Duration::from_secs(1);
+
+/// How long a stopping loop waits for its connections to take what they were sent.
+pub const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(OUTPUT_LOW < OUTPUT_HIGH);
+const _: () = assert!(FRESH_BUFFER_LEN <= POOLED_BUFFER_LEN);
+const _: () = assert!(MAILBOX_LEN >= ACCEPTS_PER_EVENT);
