@@ -3,9 +3,15 @@
 //! **Invariants**: no I/O, no clock, no allocation on the data path; every byte that comes in is hostile, so
 //! there is no indexing that can panic; what a peer sent is never asserted on.
 
+#![deny(clippy::indexing_slicing)]
+
 pub mod bucket;
 pub mod control;
 pub mod ids;
+pub mod limits;
+pub mod reply;
+pub mod request;
+pub mod tokens;
 
 pub use bucket::{BUCKET_COUNT, Bucket, KeyHash};
 pub use ids::{ClusterId, Generation, Incarnation, MapVersion, NodeId, Nonce, Term};

@@ -1,0 +1,82 @@
+//! Every fixed reply line, with its line end, as memcached spells it; and the managed ones.
+
+macro_rules! lines {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &[u8] = concat!($text, "\r\n").as_bytes();)*
+    };
+}
+
+lines! {
+    /// The end of `VALUE` and `STAT` lines.
+    END = "END";
+    /// A storage command succeeded.
+    STORED = "STORED";
+    /// The condition of a storage command did not hold.
+    NOT_STORED = "NOT_STORED";
+    /// `cas`: the item was changed meanwhile.
+    EXISTS = "EXISTS";
+    /// There is no such item.
+    NOT_FOUND = "NOT_FOUND";
+    /// The item was deleted.
+    DELETED = "DELETED";
+    /// The item has its new exptime.
+    TOUCHED = "TOUCHED";
+    /// Done.
+    OK = "OK";
+    /// `stats reset` is done.
+    RESET = "RESET";
+    /// No such command.
+    ERROR = "ERROR";
+
+    /// Too few arguments, a key that is too long, bad numbers in storage commands.
+    BAD_FORMAT = "CLIENT_ERROR bad command line format";
+    /// The data block does not end with `\r\n`.
+    BAD_DATA_CHUNK = "CLIENT_ERROR bad data chunk";
+    /// Not a signed 32-bit number.
+    INVALID_EXPTIME = "CLIENT_ERROR invalid exptime argument";
+    /// Not an unsigned 64-bit number.
+    INVALID_DELTA = "CLIENT_ERROR invalid numeric delta argument";
+    /// The value to increment is no number.
+    NON_NUMERIC = "CLIENT_ERROR cannot increment or decrement non-numeric value";
+    /// `flush_all` is disabled.
+    FLUSH_ALL_NOT_ALLOWED = "CLIENT_ERROR flush_all not allowed";
+    /// `shutdown` with an unknown word.
+    INVALID_SHUTDOWN_MODE = "CLIENT_ERROR invalid shutdown mode";
+    /// `shutdown` is not enabled; the colon is memcached's.
+    SHUTDOWN_NOT_ENABLED = "SERVER_ERROR: shutdown not enabled";
+
+    /// The item cannot fit at all.
+    TOO_LARGE = "SERVER_ERROR object too large for cache";
+    /// No memory for this item now.
+    OUT_OF_MEMORY_STORING = "SERVER_ERROR out of memory storing object";
+    /// No memory for the new number of an incr.
+    OUT_OF_MEMORY = "SERVER_ERROR out of memory";
+    /// The request is longer than the server will buffer; the connection ends.
+    OUT_OF_MEMORY_READING = "SERVER_ERROR out of memory reading request";
+    /// No connection is left; the connection ends.
+    TOO_MANY_CONNECTIONS = "ERROR Too many open connections";
+
+    /// `cache_memlimit` below 8.
+    MEMLIMIT_TOO_SMALL = "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m";
+    /// `cache_memlimit` with what looks like bytes.
+    MEMLIMIT_NOT_BYTES = "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes";
+    /// `cache_memlimit` could not be done.
+    MEMLIMIT_OUT_OF_BOUNDS = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust";
+
+    /// `own` is done.
+    OWNED = "OWNED";
+    /// `disown` is done.
+    DISOWNED = "DISOWNED";
+    /// The node does not own the bucket under that generation, or its lease is over: definitely no effect.
+    NOT_OWNER = "ERROR_NOT_OWNER";
+    /// A creating command came after its deadline: definitely no effect.
+    EXPIRED = "ERROR_EXPIRED";
+    /// A key command without a `bg` before it on a managed node.
+    NO_BG = "CLIENT_ERROR no BG data in managed mode";
+    /// The `bg` before this command was malformed.
+    BAD_BG = "CLIENT_ERROR bad BG data";
+    /// A key of the command hashes to another bucket than the `bg` named: the client hashes differently.
+    KEY_NOT_IN_BUCKET = "CLIENT_ERROR key is not in the bucket";
+    /// The proxy cannot know whether a write happened.
+    OUTCOME_UNKNOWN = "SERVER_ERROR outcome unknown";
+}

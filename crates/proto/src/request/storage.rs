@@ -1,0 +1,109 @@
+//! `set|add|replace|append|prepend <key> <flags> <exptime> <length> [noreply]` and
+//! `cas <key> <flags> <exptime> <length> <cas> [noreply]`; a data block of `length` bytes and `\r\n` follows.
+//!
+//! A line refused here leaves its data block in the stream, where it is read as commands: memcached does the
+//! same, and a client that sends such lines has lost its place anyway.
+
+use super::{Refusal, Request, checked_key, is_noreply, needed};
+use crate::limits::VALUE_LEN_MAX;
+use crate::reply::text;
+use crate::tokens::{Tokens, signed, unsigned_plus};
+
+/// A storage command, without its data block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage<'a> {
+    /// What is asked for.
+    pub verb: StorageVerb,
+    /// 1 to 250 bytes.
+    pub key: &'a [u8],
+    /// The client's flags; larger numbers are truncated to 32 bits, as memcached does.
+    pub flags: u32,
+    /// As on the wire, truncated to 32 bits, as memcached does.
+    pub exptime: i64,
+    /// Length of the data block without its line end.
+    pub value_len: usize,
+    /// No reply is wanted, errors included.
+    pub noreply: bool,
+}
+
+/// The storage commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageVerb {
+    /// Store.
+    Set,
+    /// Store if there is no item.
+    Add,
+    /// Store if there is an item.
+    Replace,
+    /// Put behind the value that is there, whose flags and exptime stay.
+    Append,
+    /// Put before the value that is there, whose flags and exptime stay.
+    Prepend,
+    /// Store if the item there has this cas.
+    Cas(u64),
+}
+
+impl StorageVerb {
+    /// The command's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Add => "add",
+            Self::Replace => "replace",
+            Self::Append => "append",
+            Self::Prepend => "prepend",
+            Self::Cas(_) => "cas",
+        }
+    }
+}
+
+#[inline]
+pub(super) fn decode(mut tokens: Tokens<'_>, verb: StorageVerb) -> Result<Request<'_>, Refusal> {
+    let words = Words::split(&mut tokens)?;
+    let noreply = is_noreply(tokens);
+    words.storage(verb, noreply)
+}
+
+pub(super) fn decode_cas(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
+    let words = Words::split(&mut tokens)?;
+    let cas = needed(&mut tokens)?;
+    let noreply = is_noreply(tokens);
+    let cas = unsigned_plus(cas).ok_or(Refusal::unless(noreply, text::BAD_FORMAT))?;
+    words.storage(StorageVerb::Cas(cas), noreply)
+}
+
+/// The words that all storage commands have.
+struct Words<'a> {
+    key: &'a [u8],
+    flags: &'a [u8],
+    exptime: &'a [u8],
+    value_len: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    #[inline]
+    fn split(tokens: &mut Tokens<'a>) -> Result<Self, Refusal> {
+        Ok(Self {
+            key: needed(tokens)?,
+            flags: needed(tokens)?,
+            exptime: needed(tokens)?,
+            value_len: needed(tokens)?,
+        })
+    }
+
+    #[inline]
+    fn storage(self, verb: StorageVerb, noreply: bool) -> Result<Request<'a>, Refusal> {
+        let bad = Refusal::unless(noreply, text::BAD_FORMAT);
+        let key = checked_key(self.key, noreply)?;
+        let flags = unsigned_plus(self.flags).ok_or(bad)? as u32;
+        let exptime = i64::from(signed(self.exptime).ok_or(bad)? as i32);
+        let value_len = value_len(self.value_len).ok_or(bad)?;
+        Ok(Request::Storage(Storage { verb, key, flags, exptime, value_len, noreply }))
+    }
+}
+
+/// The length of a data block, if it is a legal one.
+#[inline]
+pub(crate) fn value_len(token: &[u8]) -> Option<usize> {
+    usize::try_from(unsigned_plus(token)?).ok().filter(|&len| len <= VALUE_LEN_MAX)
+}
