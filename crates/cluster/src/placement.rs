@@ -1,0 +1,1 @@
+//! Who should own which bucket.
