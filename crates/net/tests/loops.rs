@@ -1,5 +1,7 @@
 //! The loop over real sockets, by feature: an app that understands one-letter commands plays the server.
 
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
