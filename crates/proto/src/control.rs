@@ -1,7 +1,14 @@
 //! The control messages between manager, nodes, guardians, clients: plain data, and their one versioned codec.
 //!
 //! See the promise, "Node" and "Manager". One `Reply` carries revokes, grants and lease together; only the
-//! outstanding nonce is accepted, so duplicated, reordered and delayed replies are harmless.
+//! outstanding nonce is accepted, so duplicated, reordered and delayed replies are harmless. Who asks (node,
+//! guardian, client) may send several requests on one connection; each gets exactly one answer, in order.
+
+mod body;
+pub mod codec;
+mod reader;
+
+pub use codec::{DecodeError, decode, encode};
 
 use crate::bucket::Bucket;
 use crate::ids::{ClusterId, Generation, Incarnation, MapVersion, NodeId, Nonce, Term};

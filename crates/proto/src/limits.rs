@@ -1,5 +1,7 @@
 //! The limits of what a peer may send, by name. Each says what happens to who exceeds it.
 
+use crate::bucket::BUCKET_COUNT;
+
 /// Longest key in bytes; a longer one refuses its command with `CLIENT_ERROR bad command line format`.
 pub const KEY_LEN_MAX: usize = 250;
 
@@ -20,5 +22,32 @@ pub const LINE_LEN_MIN: usize = 4;
 /// Largest length argument of a data block; beyond it the command is refused and the data not swallowed.
 pub const VALUE_LEN_MAX: usize = i32::MAX as usize - 2;
 
+/// Longest control frame behind its length field. A longer one ends the connection. Holds the map of a cluster
+/// in which every bucket is a run of its own.
+pub const CONTROL_FRAME_LEN_MAX: usize = 8 << 20;
+
+/// Longest frame of a control message that carries no list and no map; as for [`CONTROL_FRAME_LEN_MAX`].
+pub const CONTROL_SMALL_FRAME_LEN_MAX: usize = 2048;
+
+/// Most runs in a poll's list of what the node owns; a longer list ends the connection.
+pub const OWNED_RUNS_MAX: usize = BUCKET_COUNT;
+
+/// Most changes in one reply, a revoke and a grant for every bucket; a longer list ends the connection.
+pub const CHANGES_MAX: usize = 2 * BUCKET_COUNT;
+
+/// Longest map text in a control message, in bytes; a longer one ends the connection.
+pub const MAP_TEXT_LEN_MAX: usize = 6 << 20;
+
+/// Longest `host:port`, in bytes; a longer one ends the connection. (A DNS name has at most 253.)
+pub const ADDRESS_LEN_MAX: usize = 260;
+
+/// Longest text of a refusal, in bytes; what is longer is cut when it is sent.
+pub const REFUSED_TEXT_LEN_MAX: usize = 1024;
+
+const _: () = assert!(REFUSED_TEXT_LEN_MAX + ADDRESS_LEN_MAX < CONTROL_SMALL_FRAME_LEN_MAX, "texts fit");
+const _: () = assert!(
+    MAP_TEXT_LEN_MAX + CHANGES_MAX * 24 < CONTROL_FRAME_LEN_MAX,
+    "the largest map and the longest list of changes fit one reply"
+);
 const _: () = assert!(KEY_LEN_MAX < OPEN_LINE_LEN_MAX, "a command with one key must fit a short line");
 const _: () = assert!(OPEN_LINE_LEN_MAX < GET_LINE_LEN_MAX, "get lines are the longer ones");
