@@ -93,6 +93,6 @@ pub enum CloseReason {
     ConnectFailed(rustix::io::Errno),
     /// Nothing was received for the idle time-out.
     Idle,
-    /// Its unconsumed input filled the receive buffer.
+    /// Its unconsumed input reached [`crate::limits::INPUT_MAX`].
     Overflow,
 }

@@ -10,7 +10,7 @@ use stdx::{Instant, clock};
 
 use crate::app::{App, CloseReason};
 use crate::conn::ConnId;
-use crate::io::Io;
+use crate::io::{Io, Receive};
 use crate::limits::{DRAIN_MAX, IDLE_SWEEP, RECEIVE_BUFFER_LEN};
 use crate::mailbox::{Mailbox, Post};
 use crate::poller::{Interest, Ready};
@@ -139,11 +139,12 @@ impl<A: App> EventLoop<A> {
 
     fn read(&mut self, id: ConnId) {
         match self.io.receive(id, &mut self.receive_buffer) {
-            Transfer::Bytes(len) => self.deliver(id, len),
-            Transfer::Blocked => {}
-            Transfer::Ended => self.end(id),
-            Transfer::Failed(Errno::CONNRESET) => self.io.fail(id, CloseReason::Peer),
-            Transfer::Failed(error) => self.io.fail(id, CloseReason::Failed(error)),
+            Receive::Shared(len) => self.deliver(id, len),
+            Receive::Own(input) => self.deliver_own(id, input),
+            Receive::Nothing(Transfer::Ended) => self.end(id),
+            Receive::Nothing(Transfer::Failed(Errno::CONNRESET)) => self.io.fail(id, CloseReason::Peer),
+            Receive::Nothing(Transfer::Failed(error)) => self.io.fail(id, CloseReason::Failed(error)),
+            Receive::Nothing(_) => {}
         }
     }
 
@@ -157,7 +158,12 @@ impl<A: App> EventLoop<A> {
     fn deliver(&mut self, id: ConnId, len: usize) {
         let input = &self.receive_buffer[..len];
         let received = self.app.received(&mut self.io, id, input);
-        self.io.settle(id, input, received.consumed, received.next);
+        self.io.settle(id, input, received);
+    }
+
+    fn deliver_own(&mut self, id: ConnId, input: Vec<u8>) {
+        let received = self.app.received(&mut self.io, id, &input);
+        self.io.settle_own(id, input, received);
     }
 
     fn deliver_listed(&mut self) {
@@ -167,10 +173,9 @@ impl<A: App> EventLoop<A> {
             if !self.io.unlist(id) {
                 continue;
             }
-            let Some(conn) = self.io.conn(id) else { continue };
-            let len = conn.kept.len();
-            self.receive_buffer[..len].copy_from_slice(&conn.kept);
-            self.deliver(id, len);
+            if let Some(input) = self.io.take_kept(id) {
+                self.deliver_own(id, input);
+            }
             self.io.rearm(id);
         }
         self.ready = ready;

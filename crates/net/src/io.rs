@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 use stdx::Instant;
 
-use crate::app::{CloseReason, Next};
+use crate::app::{CloseReason, Next, Received};
 use crate::conn::{Conn, ConnId};
-use crate::limits::{OUTPUT_LOW, RECEIVE_BUFFER_LEN};
+use crate::limits::{INPUT_MAX, OUTPUT_LOW, SHORT_KEPT_LEN};
 use crate::listener::stream_socket;
 use crate::poller::{Interest, Poller};
 use crate::pool::Pool;
@@ -226,26 +226,54 @@ impl Io {
         !(self.ready.is_empty() && self.dirty.is_empty() && self.finished.is_empty())
     }
 
-    /// One read behind what was kept; `buffer` is the loop's. Returns how many bytes are there to deliver.
-    pub(crate) fn receive(&mut self, id: ConnId, buffer: &mut [u8]) -> Transfer {
+    /// One read behind what was kept. `buffer` is the loop's; long input is kept and read elsewhere.
+    pub(crate) fn receive(&mut self, id: ConnId, buffer: &mut [u8]) -> Receive {
         let now = self.now;
-        let Some(conn) = self.conn_mut(id) else { return Transfer::Blocked };
+        let Some(conn) = self.conn_mut(id) else { return Receive::Nothing(Transfer::Blocked) };
         let kept = conn.kept.len();
-        let (front, back) = buffer.split_at_mut(kept);
-        let transfer = conn.stream.read(back);
-        let Transfer::Bytes(n) = transfer else { return transfer };
-        front.copy_from_slice(&conn.kept);
+        let is_short = kept <= SHORT_KEPT_LEN;
+        let (front, back) = buffer.split_at_mut(if is_short { kept } else { 0 });
+        let n = match conn.stream.read(back) {
+            Transfer::Bytes(n) => n,
+            other => return Receive::Nothing(other),
+        };
         conn.last_received = now;
+        let received = if is_short {
+            front.copy_from_slice(&conn.kept);
+            Receive::Shared(kept + n)
+        } else {
+            conn.kept.extend_from_slice(&back[..n]);
+            Receive::Own(std::mem::take(&mut conn.kept))
+        };
         stats::add(&self.stats.bytes_read, n as u64);
-        Transfer::Bytes(kept + n)
+        received
     }
 
-    /// Files what the app left over and what it wants next.
-    pub(crate) fn settle(&mut self, id: ConnId, input: &[u8], consumed: usize, next: Next) {
-        assert!(consumed <= input.len(), "an app consumed {consumed} of {} bytes", input.len());
-        let stuck = consumed == 0 && input.len() == RECEIVE_BUFFER_LEN;
-        self.keep(id, &input[consumed..]);
-        match next {
+    /// What was kept, to be delivered without a read; its buffer goes to `settle_own`.
+    pub(crate) fn take_kept(&mut self, id: ConnId) -> Option<Vec<u8>> {
+        self.conn_mut(id).map(|conn| std::mem::take(&mut conn.kept))
+    }
+
+    /// Files what the app left of input in the shared buffer, and what it wants next.
+    pub(crate) fn settle(&mut self, id: ConnId, input: &[u8], received: Received) {
+        self.keep(id, &input[consumed(input, received)..]);
+        self.await_next(id, input.len(), received);
+    }
+
+    /// As `settle`, for input in a buffer of its own.
+    pub(crate) fn settle_own(&mut self, id: ConnId, mut input: Vec<u8>, received: Received) {
+        let len = input.len();
+        input.drain(..consumed(&input, received));
+        match self.conn_mut(id) {
+            Some(conn) if !input.is_empty() => conn.kept = input,
+            _ => self.pool.give(input),
+        }
+        self.await_next(id, len, received);
+    }
+
+    fn await_next(&mut self, id: ConnId, input_len: usize, received: Received) {
+        let stuck = received.consumed == 0 && input_len >= INPUT_MAX;
+        match received.next {
             Next::More if stuck => self.close_for(id, CloseReason::Overflow),
             Next::More => {}
             Next::Again => self.deliver_again(id),
@@ -410,6 +438,21 @@ impl Io {
             Err(error) => self.fail(id, CloseReason::Failed(error)),
         }
     }
+}
+
+/// Where the input of one read is.
+pub(crate) enum Receive {
+    /// In the loop's buffer, that many bytes with what was kept before.
+    Shared(usize),
+    /// In the connection's own.
+    Own(Vec<u8>),
+    /// Nothing came, for this reason.
+    Nothing(Transfer),
+}
+
+fn consumed(input: &[u8], received: Received) -> usize {
+    assert!(received.consumed <= input.len(), "an app consumed {} of {}", received.consumed, input.len());
+    received.consumed
 }
 
 fn started(result: Result<(), Errno>) -> Result<(), Errno> {

@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-/// The receive buffer shared by all connections of a loop, and so the most that one read takes. A connection
-/// whose unconsumed input fills it without the app consuming anything is closed ([`crate::CloseReason::Overflow`]).
+/// The receive buffer shared by all connections of a loop, and so the most that one read takes.
 pub const RECEIVE_BUFFER_LEN: usize = 64 << 10;
+
+/// Unconsumed input longer than this is read behind where it is kept, instead of being moved to the shared
+/// buffer for each read.
+pub const SHORT_KEPT_LEN: usize = 16 << 10;
+
+/// A connection whose app wants more although this much is unconsumed is closed
+/// ([`crate::CloseReason::Overflow`]). An app has tighter limits of its own for all but its longest lines.
+pub const INPUT_MAX: usize = (1 << 20) + RECEIVE_BUFFER_LEN;
 
 /// A connection with this much unsent output is not read from, and its app should stop consuming input.
 /// What a connection can hold is this twice plus one reply.
@@ -40,6 +47,7 @@ pub const IDLE_SWEEP: Duration = Duration::from_secs(1);
 /// How long a stopping loop waits for its connections to take what they were sent.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+const _: () = assert!(SHORT_KEPT_LEN < RECEIVE_BUFFER_LEN);
 const _: () = assert!(OUTPUT_LOW < OUTPUT_HIGH);
 const _: () = assert!(FRESH_BUFFER_LEN <= POOLED_BUFFER_LEN);
 const _: () = assert!(MAILBOX_LEN >= ACCEPTS_PER_EVENT);

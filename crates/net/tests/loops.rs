@@ -1,6 +1,5 @@
 //! The loop over real sockets, by feature: an app that understands one-letter commands plays the server.
 
-
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -223,8 +222,8 @@ fn unconsumed_input_comes_again_with_more() {
     stream.write_all(b"e-").unwrap();
     expect(&mut stream, b"e");
     stream.write_all(b"e").unwrap();
-    // The dash is never consumed, so nothing behind it is answered, and at last the buffer overflows.
-    stream.write_all(&vec![b'e'; 100 << 10]).ok();
+    // The dash is never consumed, so nothing behind it is answered, and at last it is too much.
+    stream.write_all(&vec![b'e'; 2 << 20]).ok();
     expect_end(&mut stream);
     assert_eq!(server.next(), Event::Opened(7));
     assert_eq!(server.next(), Event::Closed(CloseReason::Overflow));
