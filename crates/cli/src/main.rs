@@ -7,6 +7,7 @@
 
 mod address;
 mod api;
+mod bench;
 mod ctl;
 mod manager;
 mod parent;
@@ -39,6 +40,8 @@ enum Command {
     Manager(manager::ManagerArgs),
     /// Ask or change a running cluster
     Ctl(ctl::CtlArgs),
+    /// Put load on any memcached server, and measure
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy::run(args),
         Command::Manager(args) => manager::run(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(code) => code,
