@@ -22,6 +22,17 @@ pub const LINE_LEN_MIN: usize = 4;
 /// Largest length argument of a data block; beyond it the command is refused and the data not swallowed.
 pub const VALUE_LEN_MAX: usize = i32::MAX as usize - 2;
 
+/// Longest line of a reply in bytes; a backend that sends a longer one is disconnected.
+pub const REPLY_LINE_LEN_MAX: usize = 4096;
+
+/// Largest value that a backend may announce, memcached's largest `-I`; one that announces more is disconnected.
+/// Who buffers replies has a tighter limit of its own.
+pub const REPLY_VALUE_LEN_MAX: usize = 1 << 30;
+
+/// Longest reply to `stats` in bytes, as long as memcached's longest (`cachedump`); a backend that sends more
+/// is disconnected.
+pub const STATS_REPLY_LEN_MAX: usize = 2 << 20;
+
 /// Longest control frame behind its length field. A longer one ends the connection. Holds the map of a cluster
 /// in which every bucket is a run of its own.
 pub const CONTROL_FRAME_LEN_MAX: usize = 8 << 20;
