@@ -10,6 +10,7 @@ pub mod bucket;
 pub mod control;
 pub mod ids;
 pub mod limits;
+pub mod meta;
 pub mod reply;
 pub mod request;
 pub mod tokens;

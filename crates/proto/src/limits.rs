@@ -22,6 +22,14 @@ pub const LINE_LEN_MIN: usize = 4;
 /// Largest length argument of a data block; beyond it the command is refused and the data not swallowed.
 pub const VALUE_LEN_MAX: usize = i32::MAX as usize - 2;
 
+/// Most words of a meta command, its name and key among them; with more it is refused
+/// (`CLIENT_ERROR options flags are too long`).
+pub const META_TOKENS_MAX: usize = 20;
+
+/// Longest opaque of a meta command with its `O`, in bytes; a longer one refuses its command
+/// (`CLIENT_ERROR opaque token too long`).
+pub const META_OPAQUE_LEN_MAX: usize = 32;
+
 /// Longest line of a reply in bytes; a backend that sends a longer one is disconnected.
 pub const REPLY_LINE_LEN_MAX: usize = 4096;
 

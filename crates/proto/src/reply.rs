@@ -5,7 +5,7 @@
 //! and what follows on it belongs to nobody.
 
 mod encode;
-mod line;
+pub(crate) mod line;
 mod managed;
 mod stats;
 pub mod text;
@@ -17,6 +17,8 @@ pub use encode::{
 pub use managed::{Clock, Map, Node};
 pub use stats::{Stat, StatLines};
 pub use values::{Value, Values};
+
+use crate::meta::{self, MetaReply};
 
 /// Which command was sent, as far as its replies differ. Failure lines can answer all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub enum ReplyKind {
     Node,
     /// `map`: [`Reply::Map`].
     Map,
+    /// A meta command: [`Reply::Meta`], which carries `ERROR_NOT_OWNER` and `ERROR_EXPIRED` too.
+    Meta,
 }
 
 /// What the start of a buffer of replies holds.
@@ -106,6 +110,8 @@ pub enum Reply<'a> {
     Node(Node),
     /// The node's map.
     Map(Map<'a>),
+    /// A meta command's reply.
+    Meta(MetaReply<'a>),
     /// `ERROR_NOT_OWNER`: definitely no effect.
     NotOwner,
     /// `ERROR_EXPIRED`: definitely no effect.
@@ -137,6 +143,7 @@ pub fn decode_reply(kind: ReplyKind, buf: &[u8]) -> DecodedReply<'_> {
         ReplyKind::Values => values::decode(buf),
         ReplyKind::Stats => stats::decode(buf),
         ReplyKind::Map => managed::decode_map(buf),
+        ReplyKind::Meta => meta::decode_reply(buf),
         _ => line::decode(kind, buf),
     };
     match decoded {
@@ -147,11 +154,11 @@ pub fn decode_reply(kind: ReplyKind, buf: &[u8]) -> DecodedReply<'_> {
 }
 
 /// A reply and its length, or why there is none.
-type Whole<'a> = Result<(Reply<'a>, usize), Stop>;
+pub(crate) type Whole<'a> = Result<(Reply<'a>, usize), Stop>;
 
 /// Why decode stops before the end of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     NeedMore { at_least: usize },
     Bad,
 }

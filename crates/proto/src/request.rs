@@ -26,6 +26,7 @@ pub use touch::Touch;
 use crate::bucket::Bucket;
 use crate::ids::MapVersion;
 use crate::limits::LINE_LEN_MIN;
+use crate::meta::{Ma, Md, Me, Mg, Ms, ma, md, me, mg, ms};
 use crate::reply::text;
 use crate::tokens::Tokens;
 use line::Line;
@@ -79,6 +80,18 @@ pub enum Request<'a> {
     Delete(Delete<'a>),
     /// `touch`.
     Touch(Touch<'a>),
+    /// `mg`.
+    Mg(Mg<'a>),
+    /// `ms`; a data block follows.
+    Ms(Ms<'a>),
+    /// `md`.
+    Md(Md<'a>),
+    /// `ma`.
+    Ma(Ma<'a>),
+    /// `me`.
+    Me(Me<'a>),
+    /// `mn`: answered `MN`, after everything before it.
+    Mn,
     /// `flush_all`.
     FlushAll(FlushAll),
     /// `stats`.
@@ -174,6 +187,11 @@ fn decode_line(line: &[u8], consumed: usize) -> Result<Request<'_>, Refusal> {
         b"append" => storage::decode(tokens, StorageVerb::Append),
         b"prepend" => storage::decode(tokens, StorageVerb::Prepend),
         b"cas" => storage::decode_cas(tokens),
+        b"mg" => mg::decode(tokens),
+        b"ms" => ms::decode(tokens),
+        b"md" => md::decode(tokens),
+        b"ma" => ma::decode(tokens),
+        b"mn" => Ok(Request::Mn),
         _ => decode_rare(word, tokens, line),
     }
 }
@@ -189,6 +207,7 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"verbosity" => admin::decode_verbosity(tokens),
         b"cache_memlimit" => admin::decode_cache_memlimit(tokens),
         b"shutdown" => Ok(admin::decode_shutdown(tokens)),
+        b"me" => me::decode(tokens),
         b"clock" => Ok(Request::Clock),
         b"node" => Ok(Request::Node),
         b"map" => managed::decode_map(tokens),

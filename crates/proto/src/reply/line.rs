@@ -8,7 +8,7 @@ use crate::tokens::unsigned;
 
 /// The first line of `buf` without its end, and its length with it. Servers end lines with `\r\n` only.
 #[inline]
-pub(super) fn first(buf: &[u8]) -> Result<(&[u8], usize), Stop> {
+pub(crate) fn first(buf: &[u8]) -> Result<(&[u8], usize), Stop> {
     let within = buf.get(..REPLY_LINE_LEN_MAX).unwrap_or(buf);
     match memchr(b'\n', within).and_then(|end| within.split_at_checked(end)) {
         Some((line, _)) => {
@@ -50,7 +50,7 @@ fn expected(kind: ReplyKind, line: &[u8]) -> Option<Reply<'_>> {
 
 /// The line as a failure that any command can have.
 #[cold]
-pub(super) fn failure(line: &[u8]) -> Option<Reply<'_>> {
+pub(crate) fn failure(line: &[u8]) -> Option<Reply<'_>> {
     let (word, text) = match memchr(b' ', line).and_then(|end| line.split_at_checked(end)) {
         Some((word, text)) => (word, text.strip_prefix(b" ").unwrap_or(text)),
         None => (line, &b""[..]),

@@ -45,6 +45,25 @@ lines! {
     /// `shutdown` is not enabled; the colon is memcached's.
     SHUTDOWN_NOT_ENABLED = "SERVER_ERROR: shutdown not enabled";
 
+    /// A letter that no meta command has.
+    INVALID_FLAG = "CLIENT_ERROR invalid flag";
+    /// A letter twice.
+    DUPLICATE_FLAG = "CLIENT_ERROR duplicate flag";
+    /// Anything wrong with a flag of `ma` or `md`.
+    INVALID_OR_DUPLICATE_FLAG = "CLIENT_ERROR invalid or duplicate flag";
+    /// Not a number where a flag needs one.
+    BAD_TOKEN = "CLIENT_ERROR bad token in command line format";
+    /// Not base64.
+    ERROR_DECODING_KEY = "CLIENT_ERROR error decoding key";
+    /// An opaque of more than 31 bytes.
+    OPAQUE_TOO_LONG = "CLIENT_ERROR opaque token too long";
+    /// A mode that `ms` has not.
+    INVALID_MS_MODE = "CLIENT_ERROR invalid mode for ms M token";
+    /// A mode that `ma` has not.
+    INVALID_MA_MODE = "CLIENT_ERROR invalid mode for ma M token";
+    /// More words than a meta command may have.
+    FLAGS_TOO_LONG = "CLIENT_ERROR options flags are too long";
+
     /// The item cannot fit at all.
     TOO_LARGE = "SERVER_ERROR object too large for cache";
     /// No memory for this item now.

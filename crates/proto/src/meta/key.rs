@@ -1,0 +1,58 @@
+//! The key of a meta command: as it stands, or as base64.
+
+use super::base64;
+use crate::limits::KEY_LEN_MAX;
+use crate::reply::text;
+use crate::request::Refusal;
+use crate::tokens::Tokens;
+
+/// A key as it stands on the wire, and what that means. Checked: its length is legal and it decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetaKey<'a> {
+    wire: &'a [u8],
+    base64: bool,
+}
+
+/// Room for a decoded key.
+pub type KeyScratch = [u8; base64::decoded_len_max(KEY_LEN_MAX)];
+
+impl<'a> MetaKey<'a> {
+    /// The key as it came, to be echoed; followed by ` b` where [`Self::is_base64`].
+    #[inline]
+    pub const fn wire(&self) -> &'a [u8] {
+        self.wire
+    }
+
+    /// Whether it came as base64.
+    #[inline]
+    pub const fn is_base64(&self) -> bool {
+        self.base64
+    }
+
+    /// The key that the item has: 1 to 250 bytes, any bytes if it came as base64. `scratch` holds it then.
+    #[inline]
+    pub fn bytes<'s>(&self, scratch: &'s mut KeyScratch) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        if !self.base64 {
+            return self.wire;
+        }
+        let len = base64::decode(self.wire, scratch).unwrap_or_default();
+        scratch.get(..len).unwrap_or_default()
+    }
+
+    /// A word as a key, if it is one.
+    pub(super) fn checked(wire: &'a [u8], base64: bool) -> Result<Self, &'static [u8]> {
+        let mut scratch: KeyScratch = [0; _];
+        if base64 && base64::decode(wire, &mut scratch).is_none() {
+            return Err(text::ERROR_DECODING_KEY);
+        }
+        Ok(Self { wire, base64 })
+    }
+}
+
+/// The key's word; its length is checked first of all.
+pub(super) fn word<'a>(tokens: &mut Tokens<'a>) -> Result<&'a [u8], Refusal> {
+    tokens.next().filter(|word| word.len() <= KEY_LEN_MAX).ok_or(Refusal::line(text::BAD_FORMAT))
+}
