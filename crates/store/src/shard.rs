@@ -170,7 +170,9 @@ impl Shard {
         mut visit: impl FnMut(ItemView<'_>),
     ) {
         for (key, item) in &self.items {
-            if item.bucket_in_shard as usize == bucket_in_shard && item.absent(&self.buckets, now_ms).is_none() {
+            if item.bucket_in_shard as usize == bucket_in_shard
+                && item.absent(&self.buckets, now_ms).is_none()
+            {
                 visit(item.view(key));
             }
         }

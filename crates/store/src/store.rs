@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stdx::ByteSize;
 
+use crate::BUCKET_COUNT;
 use crate::item::{Absent, ItemView, Key, Put, PutError};
 use crate::limits::MEMCACHED_ITEM_OVERHEAD;
 use crate::shard::Shard;
 use crate::stats::StoreStats;
-use crate::BUCKET_COUNT;
 
 const SHARD_COUNT: usize = 64;
 
@@ -44,7 +44,9 @@ impl Store {
     pub fn new(options: &StoreOptions) -> Self {
         let start = options.seed >> 24;
         Self {
-            shards: (0..SHARD_COUNT).map(|_| Mutex::new(Shard::new(start, BUCKET_COUNT / SHARD_COUNT))).collect(),
+            shards: (0..SHARD_COUNT)
+                .map(|_| Mutex::new(Shard::new(start, BUCKET_COUNT / SHARD_COUNT)))
+                .collect(),
             tags: (0..BUCKET_COUNT).map(|_| AtomicU64::new(0)).collect(),
             used: AtomicU64::new(0),
             memory: AtomicU64::new(options.memory.0),
@@ -109,7 +111,8 @@ impl Store {
 
     /// A snapshot of all counters.
     pub fn stats(&self) -> StoreStats {
-        let mut total = StoreStats { memory_limit: self.memory.load(Ordering::Relaxed), ..StoreStats::default() };
+        let mut total =
+            StoreStats { memory_limit: self.memory.load(Ordering::Relaxed), ..StoreStats::default() };
         for shard in &self.shards {
             shard.lock().unwrap_or_else(PoisonError::into_inner).add_stats(&mut total);
         }
@@ -209,7 +212,8 @@ impl BucketGuard<'_> {
         fill(&mut value, old);
         let size = Shard::item_size(key.bytes.len(), value_len);
         self.store.make_room(&mut self.shard, size, now_ms)?;
-        let (cas, freed) = self.shard.insert(key.bytes, value, put, self.bucket, self.bucket / SHARD_COUNT, now_ms);
+        let (cas, freed) =
+            self.shard.insert(key.bytes, value, put, self.bucket, self.bucket / SHARD_COUNT, now_ms);
         self.store.used.fetch_add(size, Ordering::Relaxed);
         self.store.used.fetch_sub(freed, Ordering::Relaxed);
         Ok(cas)
