@@ -1,1 +1,35 @@
-//! The node: listener, workers, admin words, stats.
+//! The node: a memcached server, alone or owning buckets of a cluster.
+//!
+//! [`Node::start`] binds every address, starts the workers (`net`) over one [`engine::Engine`], and on a leased
+//! node the control thread that polls the manager. A worker gives each connection a [`session::Session`], which
+//! turns received bytes into replies and does no I/O; tests drive it in memory.
+//!
+//! **Invariants**: no key command of a managed node runs without the check of bucket, lease and generation, and
+//! a mutation makes it under the lock of its bucket; the clock of that check is read after the bytes were
+//! received; a refused data block is swallowed. The rules of ownership live in `cluster::node`.
+
+pub mod clock;
+pub mod control;
+pub mod counters;
+pub mod engine;
+mod exptime;
+pub mod guardian;
+pub mod limits;
+mod lock_file;
+mod log;
+pub mod managed;
+mod node;
+pub mod options;
+pub mod session;
+mod stats;
+mod stop;
+mod worker;
+
+pub use node::{Node, StartError, StopReason};
+pub use options::{Leased, ManagedOptions, ServerOptions, UnixSocket};
+pub use stop::StopHandle;
+
+/// What `version` answers. Not ours but memcached's numbering: clients want three numbers up to 255, the first
+/// at least 1, and some choose features by it: 1.4.14 and later have `config get`, 1.6 has the meta commands.
+/// The patch number says that this is none of theirs.
+pub const VERSION: &str = "1.6.200";

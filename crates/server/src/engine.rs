@@ -1,0 +1,107 @@
+//! What all workers of a node share.
+
+mod delayed_flush;
+pub mod mutation;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use net::{ConnectionStats, LoopStats};
+use stdx::{ByteSize, LeaseTime, clock};
+use store::{Store, StoreOptions};
+
+use crate::clock::{Now, Start};
+use crate::counters::Counters;
+use crate::managed::Managed;
+use crate::options::ServerOptions;
+use crate::stats::connections::Registry;
+use crate::stop::StopHandle;
+use delayed_flush::DelayedFlush;
+
+/// The shared state of a node.
+#[derive(Debug)]
+pub struct Engine {
+    /// The items.
+    pub store: Store,
+    /// The options that the node was started with.
+    pub options: ServerOptions,
+    /// One for each worker.
+    pub counters: Box<[Counters]>,
+    /// `None` on a plain memcached.
+    pub managed: Option<Managed>,
+    /// Ends the node.
+    pub stop: StopHandle,
+    pub(crate) start: Start,
+    pub(crate) verbosity: AtomicU64,
+    pub(crate) flush: DelayedFlush,
+    pub(crate) registry: Registry,
+    network: OnceLock<Network>,
+}
+
+/// What the event loops count; absent in tests that drive sessions in memory.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) connections: Arc<ConnectionStats>,
+    pub(crate) loops: Vec<Arc<LoopStats>>,
+    pub(crate) ports: Vec<SocketAddr>,
+}
+
+/// What a session is told with each batch of bytes.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The node.
+    pub engine: &'a Engine,
+    /// The worker's.
+    pub counters: &'a Counters,
+    /// Read after the bytes were received.
+    pub now: Now,
+    /// Reads the clock again, for what has to be checked after it was done.
+    pub read_clock: &'a dyn Fn() -> LeaseTime,
+}
+
+impl Engine {
+    /// A node without items. `managed`: see [`Managed::new`].
+    pub fn new(options: ServerOptions, managed: Option<Managed>, start: Start, seed: u64) -> Self {
+        let store = Store::new(&StoreOptions {
+            memory: options.memory,
+            item_size_max: options.item_size_max,
+            evict: options.evict,
+            seed,
+        });
+        Self {
+            store,
+            counters: (0..options.threads.max(1)).map(|_| Counters::default()).collect(),
+            managed,
+            stop: StopHandle::default(),
+            start,
+            verbosity: AtomicU64::new(u64::from(options.verbosity)),
+            flush: DelayedFlush::default(),
+            registry: Registry::default(),
+            network: OnceLock::new(),
+            options,
+        }
+    }
+
+    pub(crate) fn set_network(&self, network: Network) {
+        assert!(self.network.set(network).is_ok(), "a node starts its loops once");
+    }
+
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.network.get()
+    }
+
+    /// Reads the clocks. To be called after the bytes to be handled were received.
+    #[inline]
+    pub(crate) fn now(&self) -> Now {
+        self.start.when(clock::lease_now())
+    }
+
+    pub(crate) fn set_memory_mib(&self, mib: u64) {
+        self.store.set_memory(ByteSize::mib(mib));
+    }
+
+    pub(crate) fn set_verbosity(&self, level: u64) {
+        self.verbosity.store(level, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,58 @@
+//! The node's named limits.
+
+use std::time::Duration;
+
+/// Requests of one connection handled in one turn of its loop, unless `-R` says otherwise; the rest waits for
+/// the next turn.
+pub const REQUESTS_PER_TURN: usize = 256;
+
+/// `verbosity` takes everything above as this.
+pub const VERBOSITY_MAX: u64 = 2;
+
+/// `cache_memlimit` below this many MiB is refused.
+pub const MEMORY_MIN_MIB: u64 = 8;
+
+/// `cache_memlimit` above this many MiB is taken for a number of bytes and refused.
+pub const MEMORY_MAX_MIB: u64 = 1 << 30;
+
+/// Longest number that incr and decr take for one: 2^64 has 20 digits. Longer values are non-numeric.
+pub const NUMBER_LEN_MAX: usize = 20;
+
+/// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
+/// life of the node, since no client waits so long.
+pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);
+
+/// A command may collect this much memory for its data block before a byte of it has come; a longer block's
+/// memory grows with what comes.
+pub const BLOCK_RESERVE_MAX: usize = 1 << 20;
+
+/// How long a manager may take to accept a connection.
+pub const CONTROL_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a manager may take for a reply: it holds a poll for at most a second. Then another is tried.
+pub const CONTROL_REPLY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// First and longest pause between attempts to reach a manager; doubled after each failure in a row.
+pub const CONTROL_BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// See [`CONTROL_BACKOFF_MIN`].
+pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// A reply without news that comes sooner than this is followed by a pause of the same length: a manager that
+/// does not hold polls must not make a node spin.
+pub const POLL_INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+/// How long a stopping node tries to give its buckets back before it just ends; its lease then runs out, or
+/// its guardian's word is taken.
+pub const RELEASE_BUDGET: Duration = Duration::from_secs(2);
+
+/// How long a guardian reports a death: after the waiting time W the managers need no word any more.
+pub const DEATH_REPORT_BUDGET: Duration = Duration::from_secs(15);
+
+/// As [`DEATH_REPORT_BUDGET`], after an orderly end, which the node has reported itself.
+pub const RELEASED_REPORT_BUDGET: Duration = Duration::from_secs(1);
+
+/// Pause between a guardian's attempts.
+pub const DEATH_REPORT_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(CONTROL_BACKOFF_MIN.as_nanos() < CONTROL_BACKOFF_MAX.as_nanos());
+const _: () = assert!(CONTROL_REPLY_TIMEOUT.as_nanos() > cluster::limits::POLL_HOLD.as_nanos());

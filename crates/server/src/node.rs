@@ -1,0 +1,235 @@
+//! A running node: everything bound and started, and its orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster::node::NodeOptions;
+use net::{AcceptorOptions, Address, BindError, Listener, Workers, WorkersOptions};
+use proto::control::LockIdentity;
+use proto::reply::text;
+use proto::{ClusterId, Incarnation, NodeId};
+use stdx::clock;
+
+use crate::clock::Start;
+use crate::control::Control;
+use crate::engine::{Engine, Network};
+use crate::guardian::{self, GuardianGone};
+use crate::lock_file::{LockError, LockFile};
+use crate::managed::Managed;
+use crate::options::{Leased, ManagedOptions, ServerOptions};
+use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
+
+pub use crate::stop::StopReason;
+
+/// A running node. It runs until [`Node::wait`] returns; dropping it does not stop it.
+#[derive(Debug)]
+pub struct Node {
+    engine: Arc<Engine>,
+    workers: Workers<std::convert::Infallible>,
+    control: Option<Control>,
+    addresses: Vec<Address>,
+    admin: Option<SocketAddr>,
+    /// Held while the process lives.
+    _lock: Option<LockFile>,
+}
+
+/// Why a node does not start. Nothing of it runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No address, no unix socket.
+    #[error("there is nothing to listen on: no address and no unix socket")]
+    NothingToListenOn,
+    /// No worker.
+    #[error("0 worker threads cannot serve; at least 1 is needed")]
+    NoThreads,
+    /// An address that can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Clients can't be told where the node is.
+    #[error(
+        "{0} is no address that clients can connect to: say where they reach this node (--advertise HOST:PORT)"
+    )]
+    NoAdvertise(String),
+    /// A leased node without managers.
+    #[error("a leased node needs the address of at least one manager")]
+    NoManagers,
+    /// The process that watches over this one has ended.
+    #[error(transparent)]
+    Guardian(#[from] GuardianGone),
+    /// Threads or descriptors.
+    #[error("cannot start the workers: {0}")]
+    Threads(#[from] io::Error),
+}
+
+impl Node {
+    /// Binds every address and starts to serve. A leased node owns nothing until its manager says so.
+    pub fn start(options: ServerOptions) -> Result<Self, StartError> {
+        if options.threads == 0 {
+            return Err(StartError::NoThreads);
+        }
+        let lock = take_lock(&options)?;
+        let (mut listeners, admin) = bind(&options)?;
+        let addresses: Vec<Address> = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let start = Start::now();
+        let managed = options.managed.as_ref().map(|managed| make_managed(managed, start));
+        let engine = Arc::new(Engine::new(options, managed, start, clock::random_u64()));
+        let control = match &engine.options.managed {
+            Some(ManagedOptions::Leased(leased)) => {
+                let node = node_options(&engine, leased, lock.as_ref(), &addresses)?;
+                Some(Control::new(Arc::clone(&engine), node, leased.managers.clone()))
+            }
+            _ => None,
+        };
+        let admin_address = admin.as_ref().map(|listener| listener.address().clone());
+        listeners.extend(admin);
+        let workers = start_workers(&engine, listeners)?;
+        engine.set_network(Network {
+            connections: Arc::clone(workers.connection_stats()),
+            loops: workers.loop_stats().to_vec(),
+            ports: addresses.iter().filter_map(tcp).collect(),
+        });
+        if let Some(control) = &control {
+            control.start()?;
+        }
+        let admin = admin_address.as_ref().and_then(tcp);
+        Ok(Self { engine, workers, control, addresses, admin, _lock: lock })
+    }
+
+    /// Where it listens, in the order of the options, the unix socket last.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The first TCP address, with the port that was chosen.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(tcp)
+    }
+
+    /// Where `own` and `disown` are understood, on a node that is owned by hand.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// This life of a managed node.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.engine.managed.as_ref().map(|managed| managed.incarnation)
+    }
+
+    /// What all workers share, for figures and tests.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Asks the node to stop, from any thread.
+    pub fn stop_handle(&self) -> crate::StopHandle {
+        self.engine.stop.clone()
+    }
+
+    /// Asks the node to stop; [`Node::wait`] does it.
+    pub fn stop(&self) {
+        self.engine.stop.stop();
+    }
+
+    /// Waits until the node is asked to stop, and stops it: everything owned is disowned at once and given
+    /// back to the manager, then the connections are flushed and closed.
+    pub fn wait(self) -> StopReason {
+        let reason = self.engine.stop.wait();
+        if let Some(control) = &self.control {
+            control.release();
+        }
+        self.workers.stop();
+        self.workers.join();
+        reason
+    }
+}
+
+fn take_lock(options: &ServerOptions) -> Result<Option<LockFile>, StartError> {
+    let Some(ManagedOptions::Leased(leased)) = &options.managed else { return Ok(None) };
+    if leased.managers.is_empty() {
+        return Err(StartError::NoManagers);
+    }
+    if leased.incarnation.is_some() {
+        guardian::tie_to_guardian()?;
+    }
+    Ok(leased.data.as_deref().map(LockFile::take).transpose()?)
+}
+
+/// Data listeners, and the admin listener if there is one.
+fn bind(options: &ServerOptions) -> Result<(Vec<Listener>, Option<Listener>), StartError> {
+    let mut listeners = Vec::new();
+    for &address in &options.listen {
+        listeners.push(Listener::tcp(address, options.backlog, DATA_LISTENER)?);
+    }
+    if let Some(socket) = &options.unix_socket {
+        listeners.push(Listener::unix(&socket.path, socket.mode, options.backlog, DATA_LISTENER)?);
+    }
+    if listeners.is_empty() {
+        return Err(StartError::NothingToListenOn);
+    }
+    let admin = match options.managed {
+        Some(ManagedOptions::ByHand { admin, .. }) => {
+            Some(Listener::tcp(admin, options.backlog, ADMIN_LISTENER)?)
+        }
+        _ => None,
+    };
+    Ok((listeners, admin))
+}
+
+fn make_managed(options: &ManagedOptions, start: Start) -> Managed {
+    let random = Incarnation(clock::random_u64().max(1));
+    let (node, incarnation, by_hand): (&NodeId, Incarnation, bool) = match options {
+        ManagedOptions::ByHand { node, .. } => (node, random, true),
+        ManagedOptions::Leased(leased) => (&leased.node, leased.incarnation.unwrap_or(random), false),
+    };
+    Managed::new(node.clone(), incarnation, by_hand, start, clock::random_u64())
+}
+
+fn node_options(
+    engine: &Engine,
+    leased: &Leased,
+    lock: Option<&LockFile>,
+    addresses: &[Address],
+) -> Result<NodeOptions, StartError> {
+    let address = match (&leased.advertise, addresses.iter().find_map(tcp)) {
+        (Some(address), _) => address.clone(),
+        (None, Some(bound)) if !bound.ip().is_unspecified() => bound.to_string(),
+        (None, Some(bound)) => return Err(StartError::NoAdvertise(bound.to_string())),
+        (None, None) => return Err(StartError::NoAdvertise("a unix socket".to_owned())),
+    };
+    let incarnation = engine.managed.as_ref().expect("a leased node is managed").incarnation;
+    Ok(NodeOptions {
+        node: leased.node.clone(),
+        incarnation,
+        cluster: ClusterId(0),
+        address,
+        lock: lock.map_or_else(LockIdentity::default, LockFile::identity),
+        pid: std::process::id(),
+    })
+}
+
+fn start_workers(
+    engine: &Arc<Engine>,
+    listeners: Vec<Listener>,
+) -> io::Result<Workers<std::convert::Infallible>> {
+    let options = WorkersOptions {
+        name: "doled",
+        threads: engine.options.threads,
+        acceptor: AcceptorOptions {
+            max_connections: engine.options.max_connections,
+            reject_text: text::TOO_MANY_CONNECTIONS,
+        },
+        idle_timeout: engine.options.idle_timeout,
+    };
+    Workers::start(options, listeners, |number| Worker::new(Arc::clone(engine), number))
+}
+
+fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
+}

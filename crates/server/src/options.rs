@@ -1,0 +1,100 @@
+//! How a node is set up: plain values, checked by whoever read them from flags or files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::{Incarnation, NodeId};
+use stdx::ByteSize;
+
+/// A node's options; the default is memcached's, on any free port of loopback.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where to listen on TCP; port 0 takes any free one.
+    pub listen: Vec<SocketAddr>,
+    /// A unix socket to listen on.
+    pub unix_socket: Option<UnixSocket>,
+    /// Connections that may wait to be accepted (`-b`).
+    pub backlog: u32,
+    /// Memory for items (`-m`).
+    pub memory: ByteSize,
+    /// Largest item as memcached counts it (`-I`).
+    pub item_size_max: ByteSize,
+    /// False: answer errors when memory is full (`-M`).
+    pub evict: bool,
+    /// Worker threads (`-t`), at least 1.
+    pub threads: usize,
+    /// Connections at the same time (`-c`), of all listeners.
+    pub max_connections: usize,
+    /// Requests of one connection before others have their turn (`-R`), at least 1.
+    pub requests_per_turn: usize,
+    /// How much is said on standard error (`-v`).
+    pub verbosity: u8,
+    /// Connections that send nothing for so long are closed; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Allows the command `shutdown` (`-A`).
+    pub shutdown_enabled: bool,
+    /// Allows the command `flush_all` (not `-F`).
+    pub flush_enabled: bool,
+    /// `None`: a memcached. Else only owned buckets are served.
+    pub managed: Option<ManagedOptions>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            unix_socket: None,
+            backlog: 1024,
+            memory: ByteSize::mib(64),
+            item_size_max: ByteSize::mib(1),
+            evict: true,
+            threads: 4,
+            max_connections: 1024,
+            requests_per_turn: crate::limits::REQUESTS_PER_TURN,
+            verbosity: 0,
+            idle_timeout: None,
+            shutdown_enabled: false,
+            flush_enabled: true,
+            managed: None,
+        }
+    }
+}
+
+/// A unix socket to listen on.
+#[derive(Clone, Debug)]
+pub struct UnixSocket {
+    /// Its path.
+    pub path: PathBuf,
+    /// Permission bits, such as `0o700`.
+    pub mode: u32,
+}
+
+/// Two ways to own buckets.
+#[derive(Clone, Debug)]
+pub enum ManagedOptions {
+    /// By `own` and `disown` on a listener of their own: without a lease, so without the promise.
+    ByHand {
+        /// Where `own` and `disown` are understood; port 0 takes any free one.
+        admin: SocketAddr,
+        /// The name that the handshake tells.
+        node: NodeId,
+    },
+    /// Under a manager's lease.
+    Leased(Leased),
+}
+
+/// How a node is a member of a cluster.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// `host:port` of each manager, at least one; names are resolved at each attempt.
+    pub managers: Vec<String>,
+    /// Unique in the cluster.
+    pub node: NodeId,
+    /// Directory with the lock that proves this life; made if missing. `None`: no lock, which proves nothing.
+    pub data: Option<PathBuf>,
+    /// Where clients reach the node, `host:port`; `None`: the first address listened on.
+    pub advertise: Option<String>,
+    /// Chosen by the guardian, who reports the death of exactly this life; `None`: random, and no guardian.
+    pub incarnation: Option<Incarnation>,
+}

@@ -1,0 +1,216 @@
+//! One connection's protocol state: received bytes in, replies out, no I/O and no clock of its own.
+//!
+//! **Invariants**: the replies depend only on the bytes and the times, not on how the bytes were cut; what a
+//! session holds of its own is at most one data block; after [`Next::Close`] it is not called again.
+
+mod admin;
+mod block;
+mod get;
+mod managed;
+mod storage;
+
+use net::limits::OUTPUT_HIGH;
+use net::{Next, Received};
+use proto::reply::text;
+use proto::request::{Decoded, Request, Then, decode};
+
+use crate::engine::{Context, mutation};
+use crate::managed::{Claim, Refused};
+use block::Block;
+
+/// The state of one connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    state: State,
+    /// What a `bg` line left for the next command.
+    claim: NextClaim,
+    /// Keys of the command at hand that were answered before the output was full.
+    keys_done: usize,
+    /// On the admin listener.
+    admin: bool,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// The next byte starts a command line.
+    #[default]
+    Line,
+    /// A storage command's data block has begun.
+    Block(Box<Block>),
+    /// That many bytes of a refused data block are still to be thrown away.
+    Swallow(usize),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum NextClaim {
+    #[default]
+    None,
+    Bad,
+    Claim(Claim),
+}
+
+/// What one step through the input did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// So many bytes are done with; go on.
+    Done(usize),
+    /// So many bytes are done with; go on when more have come.
+    More(usize),
+    /// The output is full in the middle of a command; none of its bytes is done with.
+    Full,
+    /// So many bytes are done with, and they were the last.
+    Close(usize),
+}
+
+impl Session {
+    /// A new connection. `admin`: on the listener where `own` and `disown` are understood.
+    pub fn new(admin: bool) -> Self {
+        Self { admin, ..Self::default() }
+    }
+
+    /// Handles what was received, appending replies to `out`. Stops early when `out` is full or others should
+    /// have their turn; the caller keeps the rest and calls again.
+    pub fn handle(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Received {
+        cx.engine.flush.run_due(&cx.engine.store, cx.now.store_ms);
+        let mut consumed = 0;
+        let mut requests = 0;
+        while consumed < input.len() {
+            if out.len() >= OUTPUT_HIGH || requests >= cx.engine.options.requests_per_turn {
+                return Received { consumed, next: Next::Again };
+            }
+            requests += 1;
+            match self.step(cx, &input[consumed..], out) {
+                Step::Done(n) => consumed += n,
+                Step::More(n) => return Received { consumed: consumed + n, next: Next::More },
+                Step::Full => return Received { consumed, next: Next::Again },
+                Step::Close(n) => return Received { consumed: consumed + n, next: Next::Close },
+            }
+        }
+        Received { consumed, next: Next::More }
+    }
+
+    fn step(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+        match std::mem::take(&mut self.state) {
+            State::Line => self.line(cx, input, out),
+            State::Block(block) => self.fill_block(cx, block, input, out),
+            State::Swallow(left) => self.swallow(left, input),
+        }
+    }
+
+    fn line(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+        match decode(input) {
+            Decoded::NeedMore => Step::More(0),
+            Decoded::Request { consumed, request } => {
+                let rest = input.get(consumed..).unwrap_or_default();
+                self.execute(cx, request, consumed, rest, out)
+            }
+            Decoded::Refuse { consumed, reply, then } => {
+                self.claim = NextClaim::None;
+                out.extend_from_slice(reply);
+                match then {
+                    Then::Continue => Step::Done(consumed),
+                    Then::Close => Step::Close(consumed),
+                    Then::Swallow(len) => {
+                        self.state = State::Swallow(len);
+                        Step::Done(consumed)
+                    }
+                }
+            }
+        }
+    }
+
+    /// `line_len` is the length of the command line, `rest` what was received behind it.
+    fn execute(
+        &mut self,
+        cx: &Context<'_>,
+        request: Request<'_>,
+        line_len: usize,
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Step {
+        match request {
+            Request::Get(get) => return self.get(cx, get, line_len, out),
+            Request::Gat(gat) => return self.gat(cx, gat, line_len, out),
+            Request::Storage(storage) => return self.storage(cx, &storage, line_len, rest, out),
+            Request::Arith(arith) => self.arith(cx, &arith, out),
+            Request::Delete(delete) => self.delete(cx, &delete, out),
+            Request::Touch(touch) => self.touch(cx, &touch, out),
+            Request::Bg(bg) => self.bg(cx, Some(bg), out),
+            Request::BadBg => self.bg(cx, None, out),
+            other => {
+                self.claim = NextClaim::None;
+                return self.other(cx, &other, line_len, out);
+            }
+        }
+        Step::Done(line_len)
+    }
+
+    /// The claim of the command at hand, which covers all its keys; `None` on a node that is not managed.
+    fn take_claim<'k>(
+        &mut self,
+        cx: &Context<'_>,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+    ) -> Result<Option<Claim>, Refused> {
+        if cx.engine.managed.is_none() {
+            return Ok(None);
+        }
+        match std::mem::take(&mut self.claim) {
+            NextClaim::None => Err(Refused::NoClaim),
+            NextClaim::Bad => Err(Refused::BadClaim),
+            NextClaim::Claim(claim) => {
+                for key in keys {
+                    claim.covers(proto::KeyHash::of(key))?;
+                }
+                Ok(Some(claim))
+            }
+        }
+    }
+
+    fn swallow(&mut self, left: usize, input: &[u8]) -> Step {
+        let n = left.min(input.len());
+        if n < left {
+            self.state = State::Swallow(left - n);
+        }
+        Step::Done(n)
+    }
+
+    fn delete(&mut self, cx: &Context<'_>, delete: &proto::request::Delete<'_>, out: &mut Vec<u8>) {
+        let result = self.take_claim(cx, [delete.key]).and_then(|claim| {
+            let key = mutation::hashed(delete.key);
+            mutation::change(cx, claim.as_ref(), key, |guard| guard.remove(key, cx.now.store_ms))
+        });
+        let reply = match result {
+            Err(refused) => return refuse(cx, refused, out),
+            Ok(true) => {
+                cx.counters.delete_hits.count();
+                text::DELETED
+            }
+            Ok(false) => {
+                cx.counters.delete_misses.count();
+                text::NOT_FOUND
+            }
+        };
+        answer(out, delete.noreply, reply);
+    }
+}
+
+/// A reply, unless none is wanted.
+fn answer(out: &mut Vec<u8>, noreply: bool, reply: &[u8]) {
+    if !noreply {
+        out.extend_from_slice(reply);
+    }
+}
+
+/// A refusal of managed mode: told even where no reply is wanted.
+#[cold]
+fn refuse(cx: &Context<'_>, refused: Refused, out: &mut Vec<u8>) {
+    match refused {
+        Refused::NotOwner => cx.counters.not_owner.count(),
+        Refused::Expired => cx.counters.expired_deadline.count(),
+        _ => {}
+    }
+    out.extend_from_slice(refused.reply());
+}
+
+#[cfg(test)]
+mod tests;

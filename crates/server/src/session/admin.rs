@@ -1,0 +1,102 @@
+//! What is not about keys: flush_all, stats, version, verbosity, cache_memlimit, shutdown, and the managed words
+//! that have a reply.
+
+use proto::reply::put_version;
+use proto::reply::text;
+use proto::request::{CacheMemlimit, FlushAll, Request, ShutdownMode};
+
+use super::block::block_len;
+use super::{Session, State, Step, answer, managed};
+use crate::engine::Context;
+use crate::exptime::to_store_ms;
+use crate::limits::{MEMORY_MAX_MIB, MEMORY_MIN_MIB, VERBOSITY_MAX};
+use crate::managed::Managed;
+use crate::stop::StopReason;
+use crate::{VERSION, stats};
+
+impl Session {
+    pub(super) fn other(
+        &mut self,
+        cx: &Context<'_>,
+        request: &Request<'_>,
+        line_len: usize,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        match request {
+            Request::Quit => return Step::Close(line_len),
+            Request::Shutdown(shutdown) => return shutdown_node(cx, shutdown.mode, line_len, out),
+            Request::FlushAll(flush) => flush_all(cx, *flush, out),
+            Request::Stats(args) => stats::write(cx, args.args, out),
+            Request::Version => put_version(out, VERSION),
+            Request::Verbosity(verbosity) => {
+                cx.engine.set_verbosity(verbosity.level.min(VERBOSITY_MAX));
+                answer(out, verbosity.noreply, text::OK);
+            }
+            Request::CacheMemlimit(limit) => cache_memlimit(cx, *limit, out),
+            Request::Own(own) => self.own(cx, *own, out),
+            Request::Disown(bucket) => self.disown(cx, *bucket, out),
+            Request::Clock => with_managed(cx, out, |managed, out| managed::clock(cx, managed, out)),
+            Request::Node => with_managed(cx, out, managed::node),
+            Request::Map(held) => with_managed(cx, out, |managed, out| managed::map(managed, *held, out)),
+            Request::Ms(ms) => {
+                // The meta commands are not spoken yet; a data block is not taken for commands all the same.
+                out.extend_from_slice(text::ERROR);
+                self.state = State::Swallow(block_len(ms.value_len));
+            }
+            // Everything else has keys and is executed by the caller, or is a meta command.
+            _ => out.extend_from_slice(text::ERROR),
+        }
+        Step::Done(line_len)
+    }
+}
+
+fn with_managed(cx: &Context<'_>, out: &mut Vec<u8>, write: impl FnOnce(&Managed, &mut Vec<u8>)) {
+    match &cx.engine.managed {
+        Some(managed) => write(managed, out),
+        None => out.extend_from_slice(text::ERROR),
+    }
+}
+
+/// Allowed without a claim on a managed node too: dropping items is always right.
+fn flush_all(cx: &Context<'_>, flush: FlushAll, out: &mut Vec<u8>) {
+    if !cx.engine.options.flush_enabled {
+        return answer(out, flush.noreply, text::FLUSH_ALL_NOT_ALLOWED);
+    }
+    cx.counters.cmd_flush.count();
+    let at_ms = to_store_ms(flush.exptime, &cx.now);
+    if at_ms <= cx.now.store_ms {
+        cx.engine.flush.now(&cx.engine.store);
+    } else {
+        cx.engine.flush.later(at_ms);
+    }
+    answer(out, flush.noreply, text::OK);
+}
+
+fn cache_memlimit(cx: &Context<'_>, limit: CacheMemlimit, out: &mut Vec<u8>) {
+    let reply = match limit.limit_mb {
+        ..MEMORY_MIN_MIB => text::MEMLIMIT_TOO_SMALL,
+        MEMORY_MIN_MIB..=MEMORY_MAX_MIB => {
+            cx.engine.set_memory_mib(limit.limit_mb);
+            text::OK
+        }
+        _ => text::MEMLIMIT_NOT_BYTES,
+    };
+    answer(out, limit.noreply, reply);
+}
+
+fn shutdown_node(cx: &Context<'_>, mode: ShutdownMode, line_len: usize, out: &mut Vec<u8>) -> Step {
+    if !cx.engine.options.shutdown_enabled {
+        out.extend_from_slice(text::SHUTDOWN_NOT_ENABLED);
+        return Step::Done(line_len);
+    }
+    match mode {
+        ShutdownMode::Unknown => {
+            out.extend_from_slice(text::INVALID_SHUTDOWN_MODE);
+            Step::Done(line_len)
+        }
+        ShutdownMode::Now | ShutdownMode::Graceful => {
+            cx.engine.stop.stop_for(StopReason::Command);
+            Step::Close(line_len)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! get, gets, gat, gats, touch.
+//!
+//! A command with many keys stops when the output is full and is decoded again when it has drained: its line
+//! stays with the loop, the session only counts the keys that are done.
+
+use net::limits::OUTPUT_HIGH;
+use proto::reply::put_value;
+use proto::reply::text;
+use proto::request::{Gat, Get, Keys, Touch};
+use store::{Absent, ItemView, Key};
+
+use super::{NextClaim, Session, Step, answer, refuse};
+use crate::engine::{Context, mutation};
+use crate::exptime::to_store_ms;
+use crate::managed::{Claim, Refused};
+
+impl Session {
+    pub(super) fn get(&mut self, cx: &Context<'_>, get: Get<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
+        self.each_key(cx, get.keys, line_len, out, |cx, claim, key, out| {
+            // Lease and tag before the look-up; the floor is looked at within it.
+            mutation::check(cx, claim, cx.engine.store.tag(key.bucket()))?;
+            cx.counters.cmd_get.count();
+            let found = cx.engine.store.get(key, cx.now.store_ms, true, |item| {
+                put_item(out, key.bytes, &item, get.with_cas);
+            });
+            count_get(cx, found.err());
+            Ok(())
+        })
+    }
+
+    pub(super) fn gat(&mut self, cx: &Context<'_>, gat: Gat<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
+        let exptime_ms = to_store_ms(gat.exptime, &cx.now);
+        self.each_key(cx, gat.keys, line_len, out, |cx, claim, key, out| {
+            cx.counters.cmd_touch.count();
+            let now_ms = cx.now.store_ms;
+            let found = mutation::change(cx, claim, key, |guard| {
+                put_item(out, key.bytes, &guard.find(key, now_ms)?, gat.with_cas);
+                guard.bump(key, now_ms);
+                guard.set_exptime(key, now_ms, exptime_ms)
+            })?;
+            count_touch(cx, found.is_ok());
+            Ok(())
+        })
+    }
+
+    pub(super) fn touch(&mut self, cx: &Context<'_>, touch: &Touch<'_>, out: &mut Vec<u8>) {
+        let exptime_ms = to_store_ms(touch.exptime, &cx.now);
+        let result = self.take_claim(cx, [touch.key]).and_then(|claim| {
+            let key = mutation::hashed(touch.key);
+            mutation::change(cx, claim.as_ref(), key, |guard| {
+                guard.set_exptime(key, cx.now.store_ms, exptime_ms)
+            })
+        });
+        let found = match result {
+            Err(refused) => return refuse(cx, refused, out),
+            Ok(found) => found.is_ok(),
+        };
+        cx.counters.cmd_touch.count();
+        count_touch(cx, found);
+        answer(out, touch.noreply, if found { text::TOUCHED } else { text::NOT_FOUND });
+    }
+
+    /// Answers key by key, and `END`. A refusal before the first answer is the whole reply; after it, what
+    /// is left is a miss.
+    fn each_key(
+        &mut self,
+        cx: &Context<'_>,
+        keys: Keys<'_>,
+        line_len: usize,
+        out: &mut Vec<u8>,
+        mut answer_one: impl FnMut(&Context<'_>, Option<&Claim>, Key<'_>, &mut Vec<u8>) -> Result<(), Refused>,
+    ) -> Step {
+        let claim_before = self.claim;
+        let claim = match self.take_claim(cx, keys.clone()) {
+            Ok(claim) => claim,
+            Err(refused) => {
+                refuse(cx, refused, out);
+                return Step::Done(line_len);
+            }
+        };
+        let before = std::mem::take(&mut self.keys_done);
+        for (done, key) in keys.enumerate().skip(before) {
+            if out.len() >= OUTPUT_HIGH {
+                return self.pause(claim_before, done);
+            }
+            if let Err(refused) = answer_one(cx, claim.as_ref(), mutation::hashed(key), out) {
+                if done == 0 {
+                    refuse(cx, refused, out);
+                    return Step::Done(line_len);
+                }
+                break;
+            }
+        }
+        out.extend_from_slice(text::END);
+        Step::Done(line_len)
+    }
+
+    fn pause(&mut self, claim: NextClaim, keys_done: usize) -> Step {
+        self.claim = claim;
+        self.keys_done = keys_done;
+        Step::Full
+    }
+}
+
+#[inline]
+fn put_item(out: &mut Vec<u8>, key: &[u8], item: &ItemView<'_>, with_cas: bool) {
+    out.reserve(key.len() + item.value.len() + 64);
+    put_value(out, key, item.flags, item.value, with_cas.then_some(item.cas));
+}
+
+#[inline]
+fn count_get(cx: &Context<'_>, absent: Option<Absent>) {
+    let Some(absent) = absent else { return cx.counters.get_hits.count() };
+    cx.counters.get_misses.count();
+    match absent {
+        Absent::Missing => {}
+        Absent::Expired => cx.counters.get_expired.count(),
+        Absent::Flushed => cx.counters.get_flushed.count(),
+    }
+}
+
+fn count_touch(cx: &Context<'_>, found: bool) {
+    let counter = if found { &cx.counters.touch_hits } else { &cx.counters.touch_misses };
+    counter.count();
+}

@@ -1,0 +1,48 @@
+//! `stats conns`: who is connected.
+//!
+//! Each worker enters and removes its connections; the answer reads all. The lock is taken once in a
+//! connection's life and by `stats conns`, never for a request.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proto::reply::put_stat;
+
+use crate::engine::Context;
+
+/// All connections, by worker and the connection's index there.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<BTreeMap<(usize, usize), Arc<Entry>>>);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) peer: String,
+    pub(crate) local: String,
+    /// On the store's clock; written by the connection's worker.
+    pub(crate) last_command_ms: AtomicU64,
+}
+
+impl Registry {
+    pub(crate) fn enter(&self, worker: usize, index: usize, entry: Arc<Entry>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((worker, index), entry);
+    }
+
+    pub(crate) fn remove(&self, worker: usize, index: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(worker, index));
+    }
+}
+
+pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
+    let entries = cx.engine.registry.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for (&(worker, index), entry) in entries.iter() {
+        // Tools want one number; descriptors are the loop's business.
+        let id = index * cx.engine.options.threads + worker;
+        let idle_ms = cx.now.store_ms.saturating_sub(entry.last_command_ms.load(Ordering::Relaxed));
+        put_stat(out, format_args!("{id}:addr"), &entry.peer);
+        put_stat(out, format_args!("{id}:listen_addr"), &entry.local);
+        put_stat(out, format_args!("{id}:state"), "conn_parse_cmd");
+        put_stat(out, format_args!("{id}:secs_since_last_cmd"), idle_ms / 1000);
+    }
+}

@@ -1,0 +1,117 @@
+//! `stats settings`: memcached's names in its order; what has no meaning here shows memcached's default.
+
+use std::sync::atomic::Ordering;
+
+use net::Address;
+use proto::reply::put_stat;
+
+use super::yes_no;
+use crate::engine::{Context, Engine};
+
+pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
+    let engine = cx.engine;
+    write_network(engine, out);
+    write_limits(engine, out);
+    write_fixed(engine, out);
+}
+
+fn write_network(engine: &Engine, out: &mut Vec<u8>) {
+    let options = &engine.options;
+    put_stat(out, "maxbytes", engine.store.stats().memory_limit);
+    put_stat(out, "maxconns", options.max_connections);
+    let bound = engine.network().and_then(|network| network.ports.first());
+    put_stat(out, "tcpport", bound.or(options.listen.first()).map_or(0, std::net::SocketAddr::port));
+    put_stat(out, "udpport", 0);
+    match options.listen.first() {
+        Some(address) => put_stat(out, "inter", address.ip()),
+        None => put_stat(out, "inter", "NULL"),
+    }
+    put_stat(out, "verbosity", engine.verbosity.load(Ordering::Relaxed));
+    put_stat(out, "oldest", 0);
+    put_stat(out, "evictions", if options.evict { "on" } else { "off" });
+    match &options.unix_socket {
+        Some(socket) => {
+            put_stat(
+                out,
+                "domain_socket",
+                Address::Unix(socket.path.clone()).to_string().replacen("unix:", "", 1),
+            );
+            put_stat(out, "umask", format_args!("{:o}", socket.mode));
+        }
+        None => {
+            put_stat(out, "domain_socket", "NULL");
+            put_stat(out, "umask", "700");
+        }
+    }
+    put_stat(out, "shutdown_command", yes_no(options.shutdown_enabled));
+}
+
+fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
+    let options = &engine.options;
+    put_stat(out, "growth_factor", "1.25");
+    put_stat(out, "chunk_size", 48);
+    put_stat(out, "num_threads", options.threads);
+    put_stat(out, "num_threads_per_udp", options.threads);
+    put_stat(out, "stat_key_prefix", ":");
+    put_stat(out, "detail_enabled", "no");
+    put_stat(out, "reqs_per_event", options.requests_per_turn);
+    put_stat(out, "cas_enabled", "yes");
+    put_stat(out, "tcp_backlog", options.backlog);
+    put_stat(out, "binding_protocol", "ascii");
+    put_stat(out, "auth_enabled_sasl", "no");
+    put_stat(out, "auth_enabled_ascii", "no");
+    put_stat(out, "item_size_max", options.item_size_max.0);
+    put_stat(out, "maxconns_fast", "yes");
+}
+
+fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
+    for (name, value) in BEFORE_FLUSH {
+        put_stat(out, name, value);
+    }
+    put_stat(out, "flush_enabled", yes_no(engine.options.flush_enabled));
+    for (name, value) in BEFORE_IDLE {
+        put_stat(out, name, value);
+    }
+    put_stat(out, "idle_timeout", engine.options.idle_timeout.map_or(0, |timeout| timeout.as_secs()));
+    for (name, value) in AFTER_IDLE {
+        put_stat(out, name, value);
+    }
+}
+
+const BEFORE_FLUSH: [(&str, &str); 11] = [
+    ("hashpower_init", "0"),
+    ("slab_reassign", "no"),
+    ("slab_automove", "0"),
+    ("slab_automove_ratio", "0.80"),
+    ("slab_automove_window", "30"),
+    ("slab_chunk_max", "524288"),
+    ("lru_crawler", "no"),
+    ("lru_crawler_sleep", "100"),
+    ("lru_crawler_tocrawl", "0"),
+    ("tail_repair_time", "0"),
+    ("client_flags_size", "4"),
+];
+
+const BEFORE_IDLE: [(&str, &str); 10] = [
+    ("dump_enabled", "no"),
+    ("hash_algorithm", "xxh3"),
+    ("lru_maintainer_thread", "no"),
+    ("lru_segmented", "no"),
+    ("hot_lru_pct", "20"),
+    ("warm_lru_pct", "40"),
+    ("hot_max_factor", "0.20"),
+    ("warm_max_factor", "2.00"),
+    ("temp_lru", "no"),
+    ("temporary_ttl", "61"),
+];
+
+const AFTER_IDLE: [(&str, &str); 8] = [
+    ("watcher_logbuf_size", "262144"),
+    ("worker_logbuf_size", "65536"),
+    ("read_buf_mem_limit", "0"),
+    ("track_sizes", "no"),
+    ("inline_ascii_response", "no"),
+    ("ssl_enabled", "no"),
+    ("num_napi_ids", "(null)"),
+    ("memory_file", "(null)"),
+];

@@ -1,0 +1,44 @@
+//! How any thread asks the node to stop.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// Why a node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// [`StopHandle::stop`] was called.
+    Asked,
+    /// A client sent `shutdown`.
+    Command,
+}
+
+/// Asks a node to stop; any number of copies.
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    reason: Mutex<Option<StopReason>>,
+    changed: Condvar,
+}
+
+impl StopHandle {
+    /// Asks; [`crate::Node::wait`] does it. Asking again changes nothing.
+    pub fn stop(&self) {
+        self.stop_for(StopReason::Asked);
+    }
+
+    pub(crate) fn stop_for(&self, reason: StopReason) {
+        self.0.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.0.changed.notify_all();
+    }
+
+    pub(crate) fn wait(&self) -> StopReason {
+        let mut reason = self.0.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(reason) = *reason {
+                return reason;
+            }
+            reason = self.0.changed.wait(reason).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
