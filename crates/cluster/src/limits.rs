@@ -5,17 +5,11 @@ use std::time::Duration;
 /// Most nodes in a cluster. One more is refused when it is added; a map with more is refused whole.
 pub const NODES_MAX: usize = 4096;
 
-/// Longest address of a node, `host:port`. A longer one is refused with the command, poll or map that has it.
-pub const ADDRESS_LEN_MAX: usize = 255;
-
-/// Longest map text. A longer one is refused before it is read: 32,768 runs and 4,096 nodes fit.
-pub const MAP_TEXT_MAX: usize = 8 << 20;
-
 /// Longest lease that a node believes. A reply with a longer one is refused: its manager is misconfigured.
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 
-/// Most changes in one reply; the rest follows with the next, a round trip later.
-pub const REPLY_CHANGES_MAX: usize = 8192;
+/// Lives that poll and are not admitted yet. One more is refused.
+pub const NEWCOMERS_MAX: usize = 4096;
 
 /// Dirty reports that may wait at a time. One more is refused; its sender keeps it and reports again.
 pub const DIRTY_WAITING_MAX: usize = 65_536;
@@ -23,7 +17,7 @@ pub const DIRTY_WAITING_MAX: usize = 65_536;
 /// Commands, deaths and releases that may wait for their change at a time. One more is refused.
 pub const COMMANDS_WAITING_MAX: usize = 1024;
 
-/// Outputs that a shell may leave unread before the machine refuses polls: a shell that never drains is broken.
+/// How long a poll without news is held; then it is answered with the lease alone.
 pub const POLL_HOLD: Duration = Duration::from_secs(1);
 
 /// Pause before a store that failed is read again.

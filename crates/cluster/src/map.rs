@@ -12,6 +12,7 @@ mod text;
 use proto::{BUCKET_COUNT, Bucket, ClusterId, Generation, MapVersion, NodeId};
 
 pub use text::ApplyError;
+pub(crate) use text::is_address;
 
 /// The assignment of all buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]

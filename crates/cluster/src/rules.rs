@@ -20,14 +20,10 @@ pub enum Rule {
     ChallengeNewLife,
     /// "Manager/Dirty": acknowledged only when durable and fenced.
     DirtyWaitsForFence,
-    /// "Manager/Change": nothing is granted before its transaction is durable.
-    CommitBeforeGrant,
     /// "Node/OnReply": only the outstanding nonce is accepted.
     OnlyOutstandingNonce,
     /// "Node/OnReply": a lower term is refused.
     NoLowerTerm,
-    /// "Node/OnReply": the lease counts from the send time of the poll.
-    LeaseFromSend,
     /// "Node/OnReply": items tagged below the base are dead: a bucket not held since then is wiped.
     WipeOnGrant,
 }

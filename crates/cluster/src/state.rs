@@ -1,10 +1,23 @@
 //! What the manager knows durably: cluster, term, members, map and bases ("Manager/DURABLE").
+//!
+//! A [`State`] is what the store holds, never more: the manager drafts the next state, and takes it over when the
+//! transaction that writes it is durable.
+//!
+//! **Invariants**: members and the map's nodes have the same order and indexes; base <= generation <= version for
+//! every bucket; generations and versions are drawn from one counter and never repeat.
+
+mod draft;
+mod load;
 
 use proto::control::LockIdentity;
-use proto::{ClusterId, Generation, Incarnation, Term};
+use proto::{BUCKET_COUNT, Bucket, ClusterId, Generation, Incarnation, MapVersion, NodeId, Term};
 
 use crate::map::Map;
 use crate::record::{MemberRole, Records, Write};
+
+pub(crate) use draft::Draft;
+pub use load::LoadError;
+pub(crate) use load::last_change;
 
 /// The durable state, as loaded and as changed by each committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +25,7 @@ pub struct State {
     revision: u64,
     epoch: u32,
     term: Term,
+    /// Counts transactions.
     change: u64,
     /// Same order and indexes as the map's nodes.
     members: Vec<Member>,
@@ -33,52 +47,25 @@ pub struct Member {
     pub lock: LockIdentity,
 }
 
-/// Why records are not a state. Nothing is ever written over them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// Nothing there: a new store, or a lost one. It never starts silently.
-    #[error("the store is empty: create a cluster with --bootstrap")]
-    Empty,
-    /// Written by a later version of this program.
-    #[error("record \"{key}\" has format {format}, this program knows {known}")]
-    Format {
-        /// Of the record.
-        key: String,
-        /// In it.
-        format: u64,
-        /// The newest known here.
-        known: u32,
-    },
-    /// Not a record of ours, a missing one, or one that contradicts another.
-    #[error("record \"{key}\": {rule}")]
-    Record {
-        /// Of the record.
-        key: String,
-        /// The value and the rule that it breaks.
-        rule: String,
-    },
-}
-
 impl State {
     /// A new cluster without nodes, as state and as the writes that make an empty store hold it. The caller makes
     /// sure that the store is empty, in the same transaction.
+    ///
+    /// # Panics
+    /// If `cluster` is zero, which names no cluster.
     pub fn bootstrap(cluster: ClusterId) -> (Self, Vec<Write>) {
-        let state = Self {
-            revision: 0,
-            epoch: 1,
-            term: Term(0),
-            change: 0,
-            members: Vec::new(),
-            map: Map::empty(cluster),
-            bases: Vec::new().into(),
-        };
-        (state, Vec::new())
+        assert!(cluster.0 != 0, "cluster 0 names no cluster");
+        let mut map = Map::empty(cluster);
+        let bases = vec![Generation::NONE; BUCKET_COUNT].into_boxed_slice();
+        map.set_version(MapVersion::new(1, 1));
+        let state = Self { revision: 0, epoch: 1, term: Term(0), change: 0, members: Vec::new(), map, bases };
+        let writes = state.encode_all();
+        (state, writes)
     }
 
     /// Reads the records of a store; refuses what it does not fully understand.
     pub fn load(records: &Records) -> Result<Self, LoadError> {
-        let _ = records;
-        Err(LoadError::Empty)
+        load::load(records)
     }
 
     /// The cluster's id, never zero.
@@ -110,4 +97,30 @@ impl State {
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+
+    /// The index of a member, in [`State::members`] and in the map's nodes.
+    pub fn member_index(&self, id: &NodeId) -> Option<usize> {
+        self.map.node_index(id)
+    }
+
+    /// Since when a bucket's owner has been one without a gap and without a wipe.
+    pub fn base(&self, bucket: Bucket) -> Generation {
+        self.bases[bucket.index()]
+    }
+
+    /// The number of the last transaction.
+    pub(crate) fn change(&self) -> u64 {
+        self.change
+    }
+
+    pub(crate) fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    pub(crate) fn node_id(&self, member: usize) -> &NodeId {
+        &self.map.nodes()[member].id
+    }
 }
+
+#[cfg(test)]
+mod tests;

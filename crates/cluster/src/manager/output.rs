@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::control::Reply;
-use proto::{BUCKET_COUNT, Bucket, Generation, Incarnation, NodeId, Term};
+use proto::{BUCKET_COUNT, Bucket, Generation, Incarnation, MapVersion, NodeId, Term};
 
 use crate::lease::{LEASE, waiting_time};
 use crate::limits::POLL_HOLD;
@@ -144,6 +144,19 @@ pub enum Halt {
         reported: Generation,
         /// What the store has.
         known: Generation,
+    },
+    /// As `StoreWentBack`, seen by a map that was made by a transaction that is not there.
+    #[error(
+        "node {node} has the map of version {reported}, the store knows {known}: the store went back in time; \
+         start in restore mode"
+    )]
+    MapWentBack {
+        /// Who reports.
+        node: NodeId,
+        /// What it holds.
+        reported: MapVersion,
+        /// What the store has.
+        known: MapVersion,
     },
     /// Another leader writes to the store.
     #[error("the store has been changed by another leader, of term {0}")]

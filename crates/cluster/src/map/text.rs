@@ -17,16 +17,17 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use proto::limits::{ADDRESS_LEN_MAX, MAP_TEXT_LEN_MAX};
 use proto::{BUCKET_COUNT, Bucket, ClusterId, Generation, MapVersion, NodeId};
 
 use super::{Map, MapNode, NOBODY};
-use crate::limits::{ADDRESS_LEN_MAX, MAP_TEXT_MAX, NODES_MAX};
+use crate::limits::NODES_MAX;
 
 /// Why a map text was refused; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// Longer than any map.
-    #[error("a map text of {0} bytes is longer than the {MAP_TEXT_MAX} that a map can have")]
+    #[error("a map text of {0} bytes is longer than the {MAP_TEXT_LEN_MAX} that a map can have")]
     TooLong(usize),
     /// Not a map, or one that contradicts itself or what is known.
     #[error("map line {line}: {rule}")]
@@ -84,7 +85,7 @@ pub(super) fn encode(map: &Map, since: MapVersion) -> Vec<u8> {
 
 /// Reads a map text and takes it over.
 pub(super) fn apply(map: &mut Map, text: &[u8]) -> Result<bool, ApplyError> {
-    if text.len() > MAP_TEXT_MAX {
+    if text.len() > MAP_TEXT_LEN_MAX {
         return Err(ApplyError::TooLong(text.len()));
     }
     let text = std::str::from_utf8(text).map_err(|error| ApplyError::Line {

@@ -1,0 +1,471 @@
+//! "Manager/Change": everything that was decided since the last transaction becomes the next one; nothing is
+//! granted before it is durable. One is out at a time, and until its outcome is known its buckets are frozen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::{Bucket, Generation, Incarnation, NodeId, Nonce};
+use stdx::{Instant, LeaseTime};
+
+use super::Manager;
+use super::contact::Contact;
+use super::newcomer::Newcomer;
+use super::output::{Command, CommitError, Event, Halt, Output, Proof, Refusal, Token, Txn};
+use super::receive::{Burials, DirtyReports};
+use crate::limits::{NODES_MAX, RELOAD_PAUSE};
+use crate::placement::rebalance;
+use crate::record::{MemberRole, Records};
+use crate::rules::Rule;
+use crate::state::{Draft, State, last_change};
+
+/// What the next transaction is for.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The term is to be made durable.
+    pub(super) term: bool,
+    /// Who may own buckets has changed.
+    pub(super) rebalance: bool,
+    pub(super) commands: Vec<(Token, Command)>,
+    /// Ends of lives that can't be settled yet: the life is in the transaction that is out.
+    pub(super) ends: Vec<End>,
+    pub(super) burials: Burials,
+    pub(super) dirty: DirtyReports,
+}
+
+/// A life has ended, says somebody who knows.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) proof: Proof,
+    pub(super) token: Token,
+}
+
+/// The transaction that is out.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    txn: Txn,
+    /// The state once it is durable.
+    next: State,
+    /// Buckets that it changes: frozen.
+    pub(super) changes: BTreeSet<Bucket>,
+    /// Lives that it puts on record.
+    admissions: Vec<(NodeId, Incarnation)>,
+    /// Members that it forgets, by their index before it.
+    removed: Vec<usize>,
+    /// To be answered when it is durable.
+    tokens: Vec<Token>,
+    /// To be answered when it is durable and fenced.
+    pub(super) dirty: Vec<(Bucket, Token)>,
+    retry: Retry,
+}
+
+/// What is done about a transaction that failed, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// The shell has it, or is reading the store.
+    Waiting,
+    /// The store shall be read.
+    ReloadAt(Instant),
+    /// It has not landed; it goes out again, unchanged and under the same revision.
+    CommitAt(Instant),
+}
+
+impl Wanted {
+    pub(super) fn at_lead() -> Self {
+        Self { term: true, rebalance: true, ..Self::default() }
+    }
+
+    pub(super) fn dirty_count(&self) -> usize {
+        self.dirty.values().map(Vec::len).sum()
+    }
+
+    pub(super) fn take_tokens(&mut self) -> Vec<Token> {
+        let wanted = std::mem::take(self);
+        let commands = wanted.commands.into_iter().map(|(token, _)| token);
+        let ends = wanted.ends.into_iter().map(|end| end.token);
+        let burials = wanted.burials.into_values().flatten();
+        commands.chain(ends).chain(burials).chain(wanted.dirty.into_values().flatten()).collect()
+    }
+}
+
+impl InFlight {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match self.retry {
+            Retry::Waiting => None,
+            Retry::ReloadAt(at) | Retry::CommitAt(at) => Some(at),
+        }
+    }
+
+    pub(super) fn admits(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        self.admissions.iter().any(|(name, life)| name == node && *life == incarnation)
+    }
+
+    pub(super) fn into_tokens(self) -> impl Iterator<Item = Token> {
+        self.tokens.into_iter().chain(self.dirty.into_iter().map(|(_, token)| token))
+    }
+}
+
+/// A transaction in the making.
+struct Plan {
+    draft: Draft,
+    admissions: Vec<(NodeId, Incarnation)>,
+    removed: Vec<usize>,
+    tokens: Vec<Token>,
+    dirty: Vec<(Bucket, Token)>,
+}
+
+impl Manager {
+    /// Sends the next transaction if none is out and something is wanted.
+    pub(super) fn begin_commit(&mut self) {
+        if self.in_flight.is_some() || self.is_halted() {
+            return;
+        }
+        let removable = self.removable_members();
+        let admissible = self.admissible_newcomers();
+        let wanted = &self.wanted;
+        let nothing = wanted.commands.is_empty() && wanted.burials.is_empty() && wanted.dirty.is_empty();
+        if nothing && !wanted.term && !wanted.rebalance && removable.is_empty() && admissible.is_empty() {
+            return;
+        }
+        let mut plan = Plan {
+            draft: Draft::new(&self.state),
+            admissions: Vec::new(),
+            removed: Vec::new(),
+            tokens: Vec::new(),
+            dirty: Vec::new(),
+        };
+        if std::mem::take(&mut self.wanted.term) {
+            plan.draft.begin_term();
+        }
+        self.plan_commands(&mut plan);
+        self.plan_burials(&mut plan);
+        self.plan_admissions(&mut plan, admissible);
+        self.plan_dirty(&mut plan);
+        if std::mem::take(&mut self.wanted.rebalance) {
+            self.plan_rebalance(&mut plan);
+        }
+        self.plan_removals(&mut plan, removable);
+        self.send(plan);
+    }
+
+    fn send(&mut self, plan: Plan) {
+        if plan.draft.is_empty() {
+            for token in plan.tokens {
+                self.answer(token, Ok(()));
+            }
+            return;
+        }
+        let changes = plan.draft.changes().clone();
+        let (next, writes) = plan.draft.finish();
+        let txn = Txn { number: next.change(), revision: self.state.revision(), term: next.term(), writes };
+        self.outputs.push_back(Output::Commit(txn.clone()));
+        self.in_flight = Some(InFlight {
+            txn,
+            next,
+            changes,
+            admissions: plan.admissions,
+            removed: plan.removed,
+            tokens: plan.tokens,
+            dirty: plan.dirty,
+            retry: Retry::Waiting,
+        });
+    }
+
+    fn plan_commands(&mut self, plan: &mut Plan) {
+        for (token, command) in std::mem::take(&mut self.wanted.commands) {
+            match Self::plan_command(&mut plan.draft, command) {
+                Ok(()) => {
+                    self.wanted.rebalance = true;
+                    plan.tokens.push(token);
+                }
+                Err(refusal) => self.answer(token, Err(refusal)),
+            }
+        }
+    }
+
+    fn plan_command(draft: &mut Draft, command: Command) -> Result<(), Refusal> {
+        let (node, role) = match command {
+            Command::Add { node, address } => {
+                if draft.state().member_index(&node).is_some() {
+                    return Err(Refusal::Member(node));
+                }
+                if draft.state().members().len() >= NODES_MAX {
+                    return Err(Refusal::Invalid(format!("a cluster has at most {NODES_MAX} nodes")));
+                }
+                draft.add_member(&node, address.as_deref().unwrap_or_default());
+                return Ok(());
+            }
+            Command::Drain(node) => (node, MemberRole::Draining),
+            Command::Undrain(node) => (node, MemberRole::Active),
+            Command::Remove(node) => (node, MemberRole::Leaving),
+        };
+        let Some(member) = draft.state().member_index(&node) else {
+            return Err(Refusal::NoMember(node));
+        };
+        draft.set_role(member, role);
+        Ok(())
+    }
+
+    fn plan_burials(&mut self, plan: &mut Plan) {
+        for (node, tokens) in std::mem::take(&mut self.wanted.burials) {
+            if let Some(member) = self.state.member_index(&node) {
+                plan.draft.bury(member);
+            }
+            plan.tokens.extend(tokens);
+        }
+    }
+
+    /// Newcomers that have proven to live, still poll, and whose name is free.
+    fn admissible_newcomers(&self) -> Vec<NodeId> {
+        if !self.leading {
+            return Vec::new();
+        }
+        let admissible = |(name, newcomer): (&NodeId, &Newcomer)| {
+            let member = self.state.member_index(name);
+            let free = match member {
+                Some(member) => self.is_free_for(member, newcomer),
+                None => self.options.join && self.state.members().len() + self.newcomers.len() <= NODES_MAX,
+            };
+            (self.is_proven(newcomer) && newcomer.parked.is_some() && free).then(|| name.clone())
+        };
+        self.newcomers.iter().filter_map(admissible).collect()
+    }
+
+    /// "OnPoll: a new incarnation -> new generation for all its buckets before any grant".
+    fn plan_admissions(&mut self, plan: &mut Plan, names: Vec<NodeId>) {
+        for name in names {
+            let Some(newcomer) = self.newcomers.get(&name) else {
+                continue;
+            };
+            let (incarnation, lock, address) =
+                (newcomer.incarnation, newcomer.lock.clone(), newcomer.address.clone());
+            let member = match plan.draft.state().member_index(&name) {
+                Some(member) => member,
+                None => plan.draft.add_member(&name, &address),
+            };
+            if member < self.contacts.len() && !self.contacts[member].is_fenced() {
+                self.end_life(member, Proof::Lock);
+            }
+            plan.draft.admit(member, incarnation, lock, &address);
+            if self.rules.hold(Rule::NewLifeNewGenerations) {
+                let map = self.state.map();
+                let owned = Bucket::all().filter(|&bucket| map.owner_index(bucket) == Some(member));
+                for bucket in owned {
+                    plan.draft.assign(bucket, Some(member));
+                }
+            }
+            plan.admissions.push((name, incarnation));
+            self.wanted.rebalance = true;
+        }
+    }
+
+    /// "Change(wipe)": the same owner under a new generation and base.
+    fn plan_dirty(&mut self, plan: &mut Plan) {
+        let reports = std::mem::take(&mut self.wanted.dirty);
+        for (bucket, tokens) in reports {
+            let owner = plan.draft.state().map().owner_index(bucket);
+            plan.draft.assign(bucket, owner);
+            plan.dirty.extend(tokens.into_iter().map(|token| (bucket, token)));
+        }
+    }
+
+    /// Even shares for all who may own.
+    fn plan_rebalance(&self, plan: &mut Plan) {
+        let state = plan.draft.state();
+        let admitted = |member: usize| plan.admissions.iter().any(|(name, _)| name == state.node_id(member));
+        let lives = |member: usize| {
+            admitted(member)
+                || self.contacts.get(member).is_some_and(|contact| !contact.is_fenced() && !contact.ended)
+        };
+        let role = |member: usize| state.members()[member].role;
+        let members = 0..state.members().len();
+        let candidates: Vec<usize> =
+            members.filter(|&member| role(member) == MemberRole::Active && lives(member)).collect();
+        let owners: Vec<Option<usize>> = Bucket::all()
+            .take(usize::from(self.options.buckets))
+            .map(|b| state.map().owner_index(b))
+            .collect();
+        let left: Vec<Bucket> = if candidates.is_empty() {
+            let leaving = |owner: &usize| role(*owner) == MemberRole::Leaving;
+            Bucket::all().filter(|&b| state.map().owner_index(b).as_ref().is_some_and(leaving)).collect()
+        } else {
+            Vec::new()
+        };
+        for step in rebalance(&owners, &candidates) {
+            for bucket in Bucket::all().skip(step.first).take(step.count) {
+                plan.draft.assign(bucket, Some(step.to));
+            }
+        }
+        for bucket in left {
+            plan.draft.assign(bucket, None);
+        }
+    }
+
+    /// Leaving members of whom nothing is left: they own nothing, and hold nothing or are fenced.
+    fn removable_members(&self) -> Vec<usize> {
+        let leaving: Vec<usize> = (0..self.contacts.len())
+            .filter(|&member| self.state.members()[member].role == MemberRole::Leaving)
+            .filter(|&member| {
+                let contact = &self.contacts[member];
+                let promised = contact.sent.as_ref().is_some_and(|sent| !sent.changes.is_empty());
+                contact.is_fenced() || (!contact.is_in_grace() && contact.held.is_empty() && !promised)
+            })
+            .collect();
+        if leaving.is_empty() {
+            return leaving;
+        }
+        let counts = self.state.map().bucket_counts();
+        leaving.into_iter().filter(|&member| counts.get(member) == Some(&0)).collect()
+    }
+
+    /// Removals move indexes, so they come last, from the highest down.
+    fn plan_removals(&self, plan: &mut Plan, members: Vec<usize>) {
+        for member in members.into_iter().rev() {
+            let state = plan.draft.state();
+            let name = state.node_id(member);
+            let still = state.members()[member].role == MemberRole::Leaving
+                && !plan.admissions.iter().any(|(admitted, _)| admitted == name);
+            if still && !Bucket::all().any(|bucket| state.map().owner_index(bucket) == Some(member)) {
+                plan.draft.remove(member);
+                plan.removed.push(member);
+            }
+        }
+    }
+
+    /// "on a time-out re-read and decide".
+    pub(super) fn receive_committed(&mut self, number: u64, result: Result<u64, CommitError>) {
+        let Some(flight) = self.in_flight.as_mut().filter(|flight| flight.txn.number == number) else {
+            return;
+        };
+        match result {
+            Ok(revision) => self.install(revision),
+            Err(error) => {
+                flight.retry = Retry::Waiting;
+                self.event(Event::CommitFailed(error.to_string()));
+                self.outputs.push_back(Output::Reload);
+            }
+        }
+    }
+
+    /// Decides what became of the transaction: landed, not landed, or somebody else wrote.
+    pub(super) fn receive_reloaded(&mut self, records: Result<&Records, String>, now: LeaseTime) {
+        let Some(flight) = self.in_flight.as_mut() else {
+            return;
+        };
+        let again = now.instant() + RELOAD_PAUSE;
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                flight.retry = Retry::ReloadAt(again);
+                self.event(Event::CommitFailed(error));
+                return;
+            }
+        };
+        match last_change(records) {
+            Err(error) => self.halt(Halt::Store(error.to_string())),
+            Ok(last) if last == (flight.next.change(), flight.next.term()) => self.install(records.revision),
+            Ok(last)
+                if last == (self.state.change(), self.state.term())
+                    && records.revision == self.state.revision() =>
+            {
+                flight.retry = Retry::CommitAt(again);
+            }
+            Ok((_, term)) => self.halt(Halt::Deposed(term)),
+        }
+    }
+
+    pub(super) fn retry_commit(&mut self, now: LeaseTime) {
+        let Some(flight) = self.in_flight.as_mut() else {
+            return;
+        };
+        match flight.retry {
+            Retry::ReloadAt(at) if now.instant() >= at => self.outputs.push_back(Output::Reload),
+            Retry::CommitAt(at) if now.instant() >= at => {
+                self.outputs.push_back(Output::Commit(flight.txn.clone()));
+            }
+            _ => return,
+        }
+        flight.retry = Retry::Waiting;
+    }
+
+    /// The transaction is durable: its state is the state, and what waited for it goes on.
+    fn install(&mut self, revision: u64) {
+        let Some(flight) = self.in_flight.take() else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.state, flight.next);
+        self.state.set_revision(revision);
+        if !self.leading {
+            self.leading = true;
+            self.event(Event::Leading(self.state.term()));
+        }
+        for &member in &flight.removed {
+            self.refuse_member_poll(member, Refusal::NoMember(before.node_id(member).clone()));
+            self.contacts.remove(member);
+            self.event(Event::Removed(before.node_id(member).clone()));
+        }
+        self.contacts.resize_with(self.state.members().len(), Contact::absent);
+        self.install_buckets(&before, &flight.changes);
+        for (name, incarnation) in flight.admissions {
+            self.install_admission(&name, incarnation);
+        }
+        if !flight.removed.is_empty() {
+            self.rebuild_obstacles();
+        }
+        for (bucket, token) in flight.dirty {
+            self.fences.wait(bucket, self.state.map().generation(bucket), token);
+        }
+        for token in flight.tokens {
+            self.answer(token, Ok(()));
+        }
+        self.settle_ends();
+    }
+
+    /// New generations: who held the old ones is in the way of the new ones from now on.
+    fn install_buckets(&mut self, before: &State, changes: &BTreeSet<Bucket>) {
+        let moved = changes.iter().filter(|&&bucket| {
+            let owner = |state: &State| state.map().owner(bucket).map(|(node, _)| node.id.clone());
+            owner(before) != owner(&self.state)
+        });
+        let moved = moved.count();
+        let generation = Generation(self.state.map().version().0);
+        if moved > 0 {
+            self.event(Event::Moved(moved, generation));
+        }
+        if moved < changes.len() {
+            self.event(Event::Wiped(changes.len() - moved, generation));
+        }
+        let mut old_index = BTreeMap::new();
+        for (index, node) in before.map().nodes().iter().enumerate() {
+            old_index.insert(index, self.state.member_index(&node.id));
+        }
+        for &bucket in changes {
+            self.granted[bucket.index()] = false;
+            let old = before.map().owner_index(bucket).and_then(|old| old_index.get(&old).copied().flatten());
+            for member in [old, self.state.map().owner_index(bucket)].into_iter().flatten() {
+                self.contacts[member].news = true;
+                self.update_obstacle(bucket, member);
+            }
+        }
+    }
+
+    /// A life is on record: it may be granted things from now on.
+    fn install_admission(&mut self, name: &NodeId, incarnation: Incarnation) {
+        let Some(member) = self.state.member_index(name) else {
+            return;
+        };
+        self.event(Event::Admitted(name.clone(), incarnation));
+        let now = self.now;
+        let Some(newcomer) = self.newcomers.get_mut(name).filter(|n| n.incarnation == incarnation) else {
+            // Another life of that name has polled meanwhile; what it has proven was before this admission.
+            self.newcomers.entry(name.clone()).and_modify(Newcomer::doubt);
+            self.contacts[member] = Contact::admitted(Nonce(0), Nonce(0), now);
+            return;
+        };
+        let mut contact = Contact::admitted(newcomer.newest, newcomer.acknowledged(), newcomer.arrived);
+        contact.parked = newcomer.parked.take();
+        contact.pid = newcomer.pid;
+        self.contacts[member] = contact;
+        self.newcomers.remove(name);
+    }
+}
