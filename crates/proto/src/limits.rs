@@ -5,15 +5,16 @@ use crate::bucket::BUCKET_COUNT;
 /// Longest key in bytes; a longer one refuses its command with `CLIENT_ERROR bad command line format`.
 pub const KEY_LEN_MAX: usize = 250;
 
-/// Most bytes a connection may buffer without a line end; beyond it the connection is closed, unless the line
-/// is a `get` or `gets`.
-pub const OPEN_LINE_LEN_MAX: usize = 2048;
+/// Longest line in bytes, without its end; a longer one closes the connection, unless it is a `get`, `gets`,
+/// `gat` or `gats`. (memcached lets a longer line pass if it happens to come in one piece, and lets only `get`
+/// and `gets` be longer if not. Here it does not matter how a line was cut on its way.)
+pub const LINE_LEN_MAX: usize = 2048;
 
-/// Longest `get` or `gets` line in bytes, about 4,000 keys of full length; a longer one is answered
+/// Longest line of the get family in bytes, about 4,000 keys of full length; a longer one is answered
 /// `SERVER_ERROR out of memory reading request` and the connection closed. memcached has no limit here.
 pub const GET_LINE_LEN_MAX: usize = 1 << 20;
 
-/// Most leading spaces looked through to recognise an unfinished `get` line; with more the connection is closed.
+/// Most leading spaces looked through to recognise a long `get` line; with more the connection is closed.
 pub const LEADING_SPACES_MAX: usize = 100;
 
 /// Fewest bytes of a line with its end; a shorter one is refused (`CLIENT_ERROR bad command line format`).
@@ -68,5 +69,5 @@ const _: () = assert!(
     MAP_TEXT_LEN_MAX + CHANGES_MAX * 24 < CONTROL_FRAME_LEN_MAX,
     "the largest map and the longest list of changes fit one reply"
 );
-const _: () = assert!(KEY_LEN_MAX < OPEN_LINE_LEN_MAX, "a command with one key must fit a short line");
-const _: () = assert!(OPEN_LINE_LEN_MAX < GET_LINE_LEN_MAX, "get lines are the longer ones");
+const _: () = assert!(KEY_LEN_MAX < LINE_LEN_MAX, "a command with one key must fit a short line");
+const _: () = assert!(LINE_LEN_MAX < GET_LINE_LEN_MAX, "get lines are the longer ones");

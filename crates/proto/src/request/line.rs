@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::Refusal;
-use crate::limits::{GET_LINE_LEN_MAX, LEADING_SPACES_MAX, OPEN_LINE_LEN_MAX};
+use crate::limits::{GET_LINE_LEN_MAX, LEADING_SPACES_MAX, LINE_LEN_MAX};
 use crate::reply::text;
 
 /// What the start of a buffer is as a line.
@@ -20,28 +20,28 @@ pub(super) enum Line<'a> {
 #[inline]
 pub(super) fn first(buf: &[u8]) -> Line<'_> {
     let Some((line, _)) = memchr(b'\n', buf).and_then(|end| buf.split_at_checked(end)) else {
-        return open(buf);
+        return too_long(buf).map_or(Line::Open, Line::TooLong);
     };
-    let consumed = line.len() + 1;
-    if consumed > GET_LINE_LEN_MAX {
-        return open(line);
+    if let Some(refusal) = too_long(line) {
+        return Line::TooLong(refusal);
     }
-    Line::Whole { line: line.strip_suffix(b"\r").unwrap_or(line), consumed }
+    Line::Whole { line: line.strip_suffix(b"\r").unwrap_or(line), consumed: line.len() + 1 }
 }
 
-/// Only a multi-key `get` has a reason to be long.
+/// Only a command with many keys has a reason to be long.
+#[inline]
+fn too_long(line: &[u8]) -> Option<Refusal> {
+    if line.len() <= LINE_LEN_MAX { None } else { too_long_for_its_word(line) }
+}
+
 #[cold]
-fn open(buf: &[u8]) -> Line<'_> {
-    if buf.len() <= OPEN_LINE_LEN_MAX {
-        return Line::Open;
+fn too_long_for_its_word(line: &[u8]) -> Option<Refusal> {
+    let spaces = line.iter().take(LEADING_SPACES_MAX + 1).take_while(|&&byte| byte == b' ').count();
+    let words = line.get(spaces..).unwrap_or_default();
+    let has_many_keys =
+        [&b"get "[..], b"gets ", b"gat ", b"gats "].iter().any(|word| words.starts_with(word));
+    if spaces > LEADING_SPACES_MAX || !has_many_keys {
+        return Some(Refusal::close(b""));
     }
-    let spaces = buf.iter().take(LEADING_SPACES_MAX + 1).take_while(|&&byte| byte == b' ').count();
-    let word = buf.get(spaces..).unwrap_or_default();
-    if spaces > LEADING_SPACES_MAX || !(word.starts_with(b"get ") || word.starts_with(b"gets ")) {
-        return Line::TooLong(Refusal::close(b""));
-    }
-    if buf.len() >= GET_LINE_LEN_MAX {
-        return Line::TooLong(Refusal::close(text::OUT_OF_MEMORY_READING));
-    }
-    Line::Open
+    (line.len() >= GET_LINE_LEN_MAX).then_some(Refusal::close(text::OUT_OF_MEMORY_READING))
 }
