@@ -282,7 +282,7 @@ impl Driver {
             }
             MachineEvent::Removed(node) => log.line(Changes, "node-removed", format_args!("node={node}")),
             MachineEvent::Refused(text) => {
-                log.line(Everything, "refused", format_args!("reason={}", quoted(text)))
+                log.line(Everything, "refused", format_args!("reason={}", quoted(text)));
             }
             MachineEvent::CommitFailed(text) => {
                 log.line(Quiet, "commit-failed", format_args!("reason={}", quoted(text)));

@@ -224,12 +224,14 @@ impl MapStore for EmbeddedStore {
 
 impl OpenError {
     fn into_load_error(self, store: &str) -> LoadError {
-        let (store, reason) = (store.to_owned(), self.to_string());
+        let store = store.to_owned();
         match self {
-            Self::Corrupt { .. } | Self::Foreign { .. } | Self::TooNew { .. } => {
+            Self::Corrupt { reason, .. } | Self::Foreign { reason, .. } => {
                 LoadError::Corrupt { store, reason }
             }
-            _ => LoadError::Io { store, reason },
+            Self::TooNew { .. } => LoadError::Corrupt { store, reason: self.to_string() },
+            Self::Io { source, .. } => LoadError::Io { store, reason: source.to_string() },
+            _ => LoadError::Io { store, reason: self.to_string() },
         }
     }
 }
