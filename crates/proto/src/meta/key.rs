@@ -44,12 +44,17 @@ impl<'a> MetaKey<'a> {
 
     /// A word as a key, if it is one.
     pub(super) fn checked(wire: &'a [u8], base64: bool) -> Result<Self, &'static [u8]> {
-        let mut scratch: KeyScratch = [0; _];
-        if base64 && base64::decode(wire, &mut scratch).is_none() {
+        if base64 && !is_base64(wire) {
             return Err(text::ERROR_DECODING_KEY);
         }
         Ok(Self { wire, base64 })
     }
+}
+
+#[cold]
+fn is_base64(wire: &[u8]) -> bool {
+    let mut scratch: KeyScratch = [0; _];
+    base64::decode(wire, &mut scratch).is_some()
 }
 
 /// The key's word; its length is checked first of all.
