@@ -211,6 +211,3 @@ fn refuse(cx: &Context<'_>, refused: Refused, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(refused.reply());
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,11 @@
+//! The node's tests: scripts (`tests/*.test`) against sessions in memory and against the installed memcached,
+//! and whole nodes over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod memory;
+mod replay;
+mod script;
+mod scripts;
+mod sockets;
