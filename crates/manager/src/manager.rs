@@ -93,14 +93,15 @@ pub enum ManagerError {
 
 impl Manager {
     /// Opens the state, begins a new term durably, and serves. `Ok` means that it leads.
-    pub fn start(options: &ManagerOptions) -> Result<Self, StartError> {
-        check(options)?;
+    pub fn start(options: ManagerOptions) -> Result<Self, StartError> {
+        check(&options)?;
         // Before the state is touched, so that a taken port changes nothing.
         let listener = listen(options.listen)?;
         let local_address = listener.local_addr().map_err(StartError::System)?;
         let log = Log::start(options.verbosity).map_err(StartError::System)?;
-        let (store, state) = state::open(&options.storage, options.bootstrap)?;
-        let http = http::Facts { store: store.describe(), lease: options.lease };
+        let (lease, machine_options) = (options.lease, machine_options(&options));
+        let (store, state) = state::open(options.storage, options.bootstrap)?;
+        let http = http::Facts { store: store.describe(), lease };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKER_THREADS)
             .thread_name("doled-manager")
@@ -109,7 +110,7 @@ impl Manager {
             .map_err(StartError::System)?;
 
         let (store, store_thread) = StoreThread::start(store).map_err(StartError::System)?;
-        let machine = cluster::Manager::lead(state, machine_options(options), clock::lease_now());
+        let machine = cluster::Manager::lead(state, machine_options, clock::lease_now());
         let (stop, stopped) = watch::channel(false);
         let (events, waiting) = mpsc::channel(EVENTS_WAITING_MAX);
         let (leading, leads) = oneshot::channel();
@@ -136,6 +137,12 @@ impl Manager {
     /// A way to stop it from elsewhere.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(self.stop.clone())
+    }
+
+    /// Stops it and waits for that.
+    pub fn stop(self) -> Result<(), ManagerError> {
+        self.stop_handle().stop();
+        self.wait()
     }
 
     /// Blocks until it was stopped (`Ok`) or has ended by itself; then everything is closed, the store too.

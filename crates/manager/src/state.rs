@@ -31,12 +31,12 @@ pub enum StateError {
 }
 
 /// The store, held exclusively, and the state in it.
-pub(crate) fn open(storage: &Storage, bootstrap: bool) -> Result<(Box<dyn MapStore>, State), StateError> {
+pub(crate) fn open(storage: Storage, bootstrap: bool) -> Result<(Box<dyn MapStore>, State), StateError> {
     let (mut store, begin): (Box<dyn MapStore>, bool) = match storage {
         Storage::Memory => (Box::new(MemoryStore::new()), true),
-        Storage::Embedded(directory) => match EmbeddedStore::open(directory) {
+        Storage::Embedded(directory) => match EmbeddedStore::open(&directory) {
             Err(OpenError::Missing { .. }) if bootstrap => {
-                (Box::new(EmbeddedStore::create(directory)?), true)
+                (Box::new(EmbeddedStore::create(&directory)?), true)
             }
             opened => (Box::new(opened?), bootstrap),
         },

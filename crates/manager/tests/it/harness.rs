@@ -55,7 +55,7 @@ impl Harness {
         let mut options = options(directory.path());
         options.bootstrap = true;
         change(&mut options);
-        let manager = Manager::start(&options).unwrap();
+        let manager = Manager::start(options.clone()).unwrap();
         options.bootstrap = false;
         let target = Arc::new(Target::new(manager.local_address()));
         Self { directory, ledger: Arc::default(), manager: Some(manager), target, options }
@@ -64,15 +64,13 @@ impl Harness {
     /// Ends the manager and starts it again on the same file, on another port. Nodes find it.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let manager = Manager::start(&self.options).unwrap();
+        let manager = Manager::start(self.options.clone()).unwrap();
         self.target.set(manager.local_address());
         self.manager = Some(manager);
     }
 
     pub(crate) fn stop(&mut self) {
-        let manager = self.manager.take().unwrap();
-        manager.stop_handle().stop();
-        manager.wait().unwrap();
+        self.manager.take().unwrap().stop().unwrap();
     }
 
     pub(crate) fn manager(&self) -> &Manager {

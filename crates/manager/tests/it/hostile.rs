@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use proto::MapVersion;
-use proto::control::{Message, codec};
+use proto::control::{Dirty, Message, codec};
+use proto::{Bucket, ClusterId, MapVersion};
 
 use crate::fake_node::{Control, PATIENCE, ask};
 use crate::harness::Harness;
@@ -114,4 +114,23 @@ fn an_end_in_the_middle_is_an_end() {
         stream.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"");
     }
+}
+
+#[test]
+fn what_comes_behind_a_held_poll_waits_for_its_turn() {
+    let harness = Harness::start();
+    harness.node("a").wait("a reply", |view| view.replies > 0);
+    let mut control = Control::connect(harness.address());
+    let dirty = Dirty { cluster: ClusterId(0), bucket: Bucket::new(1).unwrap() };
+    let mut bytes = frame(&Message::Dirty(dirty));
+    let count = 10_000;
+    bytes.extend(frame(&Message::MapGet(MapVersion(u64::MAX))).repeat(count));
+    // More than the manager reads ahead, from a thread, since it is read only as answers go out.
+    let mut writer = control.stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
+    assert!(matches!(control.receive(), Some(Message::Done | Message::Refused(_))));
+    for _ in 0..count {
+        assert_eq!(control.receive(), Some(Message::MapIs(Vec::new())));
+    }
+    writing.join().unwrap();
 }
