@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod arith;
 pub mod delete;
+pub mod encode;
 pub mod get;
 mod line;
 pub mod managed;

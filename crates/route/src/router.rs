@@ -1,0 +1,355 @@
+//! The router: where a request goes, and what its failure means.
+//!
+//! One for each loop of a proxy and for each client; owned by one thread. Backends have ids that are never used for
+//! another server while the router lives, so that late news of an old connection cannot be taken for another's.
+
+mod pool;
+
+use proto::{ClusterId, Generation, KeyHash, MapVersion, NodeId};
+use stdx::{Instant, Prng};
+
+use cluster::map::{ApplyError, Map};
+
+use crate::health::{Health, HealthState};
+use crate::limits::{ATTEMPTS_MAX, RETRY_PAUSE};
+use crate::op::{Class, Failure, Op, Outcome, Reason, Step};
+use crate::options::RouteOptions;
+use crate::refresh::Refresh;
+
+use pool::Pool;
+pub use pool::PoolError;
+
+/// One backend, for as long as the router lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(pub u32);
+
+/// A backend as its connections need it.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendView<'a> {
+    /// `host:port`.
+    pub address: &'a str,
+    /// The node's name, in a managed cluster; the handshake must say the same.
+    pub node: Option<&'a NodeId>,
+    /// Its health.
+    pub health: &'a Health,
+    /// False once a newer map no longer names it: its connections can go.
+    pub current: bool,
+}
+
+/// What a newer map changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapChange {
+    /// Whether the map is newer than the one before.
+    pub newer: bool,
+}
+
+/// Routes of one owner.
+#[derive(Debug)]
+pub struct Router {
+    options: RouteOptions,
+    prng: Prng,
+    backends: Vec<Backend>,
+    target: Target,
+    /// When to ask for the map; unused in a static pool.
+    pub refresh: Refresh,
+}
+
+#[derive(Debug)]
+struct Backend {
+    address: String,
+    node: Option<NodeId>,
+    health: Health,
+    current: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    Managed {
+        map: Box<Map>,
+        /// Backend of each node of the map, by its index there.
+        backends: Vec<BackendId>,
+    },
+    Pool(Pool),
+}
+
+impl Router {
+    /// A router for a managed cluster, which knows nothing until [`Router::apply_map`].
+    pub fn managed(options: RouteOptions, seed: u64) -> Self {
+        let target = Target::Managed { map: Box::new(Map::empty(ClusterId(0))), backends: Vec::new() };
+        Self { options, prng: Prng::new(seed), backends: Vec::new(), target, refresh: Refresh::new() }
+    }
+
+    /// A router for a static pool of `host:port` servers, whose order matters.
+    pub fn pool(options: RouteOptions, servers: &[String], seed: u64) -> Result<Self, PoolError> {
+        let pool = Pool::new(servers, options.replicas)?;
+        let backend = |address: &String| Backend {
+            address: address.clone(),
+            node: None,
+            health: Health::new(&options),
+            current: true,
+        };
+        let backends = servers.iter().map(backend).collect();
+        Ok(Self {
+            options,
+            prng: Prng::new(seed),
+            backends,
+            target: Target::Pool(pool),
+            refresh: Refresh::new(),
+        })
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &RouteOptions {
+        &self.options
+    }
+
+    /// The generator of this router's jitter.
+    pub fn prng(&mut self) -> &mut Prng {
+        &mut self.prng
+    }
+
+    /// True for a managed cluster.
+    pub fn is_managed(&self) -> bool {
+        matches!(self.target, Target::Managed { .. })
+    }
+
+    /// The map's version; `NONE` before the first and in a static pool.
+    pub fn map_version(&self) -> MapVersion {
+        match &self.target {
+            Target::Managed { map, .. } => map.version(),
+            Target::Pool(_) => MapVersion::NONE,
+        }
+    }
+
+    /// The cluster; zero before the first map and in a static pool.
+    pub fn cluster(&self) -> ClusterId {
+        match &self.target {
+            Target::Managed { map, .. } => map.cluster(),
+            Target::Pool(_) => ClusterId(0),
+        }
+    }
+
+    /// All backends, past ones too.
+    pub fn backends(&self) -> impl Iterator<Item = (BackendId, BackendView<'_>)> {
+        self.backends.iter().enumerate().map(|(index, backend)| (BackendId(index as u32), backend.view()))
+    }
+
+    /// One backend.
+    pub fn backend(&self, id: BackendId) -> Option<BackendView<'_>> {
+        self.backends.get(id.0 as usize).map(Backend::view)
+    }
+
+    /// Takes over a map text that a node or the manager answered; empty: there is nothing newer. Parked requests
+    /// should be resumed when it is newer.
+    pub fn apply_map(&mut self, text: &[u8], now: Instant) -> Result<MapChange, ApplyError> {
+        let Target::Managed { map, backends } = &mut self.target else { return Ok(MapChange::default()) };
+        if text.is_empty() {
+            self.refresh.handle_answered(now, &mut self.prng);
+            return Ok(MapChange::default());
+        }
+        let newer = map.apply(text)?;
+        for backend in &mut self.backends {
+            backend.current = false;
+        }
+        backends.clear();
+        for node in map.nodes() {
+            let same =
+                |known: &Backend| known.node.as_ref() == Some(&node.id) && known.address == node.address;
+            let index = self.backends.iter().position(same).unwrap_or_else(|| {
+                self.backends.push(Backend {
+                    address: node.address.clone(),
+                    node: Some(node.id.clone()),
+                    health: Health::new(&self.options),
+                    current: false,
+                });
+                self.backends.len() - 1
+            });
+            self.backends[index].current = true;
+            backends.push(BackendId(index as u32));
+        }
+        self.refresh.handle_answered(now, &mut self.prng);
+        Ok(MapChange { newer })
+    }
+
+    /// Begins a request.
+    pub fn start(&mut self, class: Class, key: &[u8], hash: KeyHash, now: Instant) -> (Op, Step) {
+        let time = if class == Class::Read { self.options.timeout } else { self.options.write_budget };
+        let mut op = Op {
+            class,
+            hash,
+            deadline: now + time,
+            started: now,
+            attempts: 0,
+            map_version: MapVersion::NONE,
+            in_doubt: false,
+        };
+        let step = self.route(&mut op, key, now);
+        (op, step)
+    }
+
+    /// A parked request's time has come, or a newer map has.
+    pub fn resume(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
+        if now >= op.deadline { self.give_up(op, Reason::NoOwner) } else { self.route(op, key, now) }
+    }
+
+    /// An attempt failed.
+    pub fn handle_outcome(&mut self, op: &mut Op, outcome: Outcome, key: &[u8], now: Instant) -> Step {
+        if outcome == Outcome::NotOwner {
+            self.refresh.handle_need(now, &mut self.prng);
+        }
+        op.in_doubt |= matches!(outcome, Outcome::Lost | Outcome::TimedOut);
+        let reason = match outcome {
+            Outcome::NotOwner => Reason::NoOwner,
+            Outcome::Expired => Reason::Expired,
+            _ => Reason::BackendDown,
+        };
+        match (op.class, outcome) {
+            // "get: any error or time-out -> miss", but for a refusal.
+            (Class::Read, Outcome::NotOwner) => self.again(op, key, now, reason),
+            (Class::Read, _) => Step::Answer(Failure::Miss),
+            // "delete: retry under any map until acknowledged".
+            (Class::Delete, _) => self.again(op, key, now, reason),
+            // "set, add …: NOT_OWNER -> resend under the same client deadline; time-out -> Unknown, never resent".
+            (Class::Create, Outcome::NotOwner | Outcome::NotSent) => self.again(op, key, now, reason),
+            (Class::Bound, Outcome::NotSent) => self.again(op, key, now, reason),
+            // "fill, cas: NOT_OWNER -> Changed, never another generation".
+            (Class::Bound, Outcome::NotOwner) => Step::Answer(Failure::Changed),
+            (_, Outcome::Expired) => Step::Answer(Failure::NotDone(Reason::Expired)),
+            (_, Outcome::Lost | Outcome::TimedOut) => Step::Answer(Failure::Unknown),
+        }
+    }
+
+    /// The servers that hold copies of a key besides the one it was sent to: they must hear of a mutation too. Empty
+    /// in a managed cluster, where copies are the nodes' affair.
+    pub fn copies(&self, key: &[u8], sent_to: BackendId) -> Vec<BackendId> {
+        match &self.target {
+            Target::Managed { .. } => Vec::new(),
+            Target::Pool(pool) => pool.places(key).filter(|&id| id != sent_to && self.usable(id)).collect(),
+        }
+    }
+
+    /// A backend answered.
+    pub fn handle_answer(&mut self, id: BackendId, now: Instant) {
+        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
+            backend.health.handle_answer(now, &self.options);
+        }
+    }
+
+    /// A backend was silent for a whole time-out.
+    pub fn handle_timeout(&mut self, id: BackendId, now: Instant) {
+        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
+            backend.health.handle_timeout(now, &self.options, &mut self.prng);
+        }
+        self.refresh.handle_need(now, &mut self.prng);
+    }
+
+    /// A backend refused a connection, or broke one.
+    pub fn handle_broken(&mut self, id: BackendId, now: Instant) {
+        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
+            backend.health.handle_broken(now, &self.options, &mut self.prng);
+        }
+        self.refresh.handle_need(now, &mut self.prng);
+    }
+
+    /// When the next down backend may be probed.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.backends
+            .iter()
+            .filter(|backend| backend.current)
+            .filter_map(|backend| backend.health.probe_at())
+            .min()
+    }
+
+    /// A down backend whose probe is due; connect to it.
+    pub fn poll_probe(&mut self, now: Instant) -> Option<BackendId> {
+        let due =
+            |backend: &Backend| backend.current && backend.health.probe_at().is_some_and(|at| at <= now);
+        let index = self.backends.iter().position(due)?;
+        self.backends[index].health.handle_probe_sent(now, &self.options, &mut self.prng);
+        Some(BackendId(index as u32))
+    }
+
+    fn again(&mut self, op: &mut Op, key: &[u8], now: Instant, reason: Reason) -> Step {
+        if now >= op.deadline || op.attempts >= ATTEMPTS_MAX {
+            return self.give_up(op, reason);
+        }
+        // A map that came while the request was out may know better; else wait for one.
+        if self.map_version() > op.map_version {
+            return self.route(op, key, now);
+        }
+        self.park(op, now)
+    }
+
+    fn park(&self, op: &Op, now: Instant) -> Step {
+        Step::Park { until: (now + RETRY_PAUSE).min(op.deadline) }
+    }
+
+    fn give_up(&self, op: &Op, reason: Reason) -> Step {
+        match op.class {
+            Class::Read => Step::Answer(Failure::Miss),
+            // "budget spent -> dirty report until acknowledged": also when nothing was sent, for then the old value
+            // may still be there.
+            Class::Delete if self.is_managed() => Step::ReportDirty,
+            _ if op.in_doubt => Step::Answer(Failure::Unknown),
+            _ => Step::Answer(Failure::NotDone(reason)),
+        }
+    }
+
+    fn route(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
+        op.map_version = self.map_version();
+        let (backend, generation) = match self.place(op, key, now) {
+            Ok(place) => place,
+            Err(reason) => return self.unroutable(op, reason, now),
+        };
+        op.attempts += 1;
+        Step::Send { backend, generation }
+    }
+
+    fn place(&self, op: &Op, key: &[u8], now: Instant) -> Result<(BackendId, Option<Generation>), Reason> {
+        match &self.target {
+            Target::Pool(pool) => {
+                let up = pool.places(key).find(|&id| self.usable(id));
+                up.map(|id| (id, None)).ok_or(Reason::BackendDown)
+            }
+            Target::Managed { map, backends } => {
+                if !self.refresh.is_confirmed(now) {
+                    return Err(Reason::MapUnconfirmed);
+                }
+                let bucket = op.hash.bucket();
+                let owner = map.owner_index(bucket).and_then(|index| backends.get(index).copied());
+                let id = owner.ok_or(Reason::NoOwner)?;
+                if !self.usable(id) {
+                    return Err(Reason::BackendDown);
+                }
+                Ok((id, Some(map.generation(bucket))))
+            }
+        }
+    }
+
+    /// Nowhere to send it now: reads miss at once, writes wait for a newer map, if there will be one.
+    fn unroutable(&mut self, op: &Op, reason: Reason, now: Instant) -> Step {
+        if op.class == Class::Read {
+            return Step::Answer(Failure::Miss);
+        }
+        if !self.is_managed() || now >= op.deadline {
+            return self.give_up(op, reason);
+        }
+        self.refresh.handle_need(now, &mut self.prng);
+        self.park(op, now)
+    }
+
+    fn usable(&self, id: BackendId) -> bool {
+        self.backends.get(id.0 as usize).is_some_and(|backend| backend.health.state() != HealthState::Down)
+    }
+}
+
+impl Backend {
+    fn view(&self) -> BackendView<'_> {
+        BackendView {
+            address: &self.address,
+            node: self.node.as_ref(),
+            health: &self.health,
+            current: self.current,
+        }
+    }
+}
