@@ -1,5 +1,6 @@
 //! What goes into the manager's machine besides control messages, and what comes out.
 
+use std::fmt;
 use std::time::Duration;
 
 use proto::control::Reply;
@@ -225,4 +226,38 @@ pub enum Proof {
     Release,
     /// The next life holds the same exclusive lock.
     Lock,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leading(term) => write!(f, "leads in term {term}"),
+            Self::Admitted(node, life) => write!(f, "node {node} admitted as incarnation {life}"),
+            Self::Dead(node, life, proof) => {
+                write!(f, "node {node} incarnation {life} is dead, says {proof}")
+            }
+            Self::Silent(node, life) => {
+                write!(f, "node {node} incarnation {life} is silent, its lease is over")
+            }
+            Self::Moved(count, generation) => {
+                write!(f, "{count} buckets moved under generation {generation}")
+            }
+            Self::Wiped(count, generation) => {
+                write!(f, "{count} buckets wiped under generation {generation}")
+            }
+            Self::Removed(node) => write!(f, "node {node} removed"),
+            Self::Refused(what) => write!(f, "refused: {what}"),
+            Self::CommitFailed(error) => write!(f, "transaction failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Guardian => "its guardian",
+            Self::Release => "the node itself",
+            Self::Lock => "its successor's lock",
+        })
+    }
 }

@@ -7,12 +7,12 @@ use proto::{Bucket, Generation, Incarnation, NodeId, Nonce};
 use stdx::{Instant, LeaseTime};
 
 use super::Manager;
-use super::contact::Contact;
+use super::contact::{Contact, Phase};
 use super::newcomer::Newcomer;
 use super::output::{Command, CommitError, Event, Halt, Output, Proof, Refusal, Token, Txn};
 use super::receive::{Burials, DirtyReports};
 use crate::limits::{NODES_MAX, RELOAD_PAUSE};
-use crate::placement::rebalance;
+use crate::placement::{Move, rebalance};
 use crate::record::{MemberRole, Records};
 use crate::rules::Rule;
 use crate::state::{Draft, State, last_change};
@@ -269,35 +269,38 @@ impl Manager {
         }
     }
 
-    /// Even shares for all who may own.
+    /// Even shares for all who are surely there. A member in grace keeps what it has and gets nothing: it may be
+    /// away for long.
     fn plan_rebalance(&self, plan: &mut Plan) {
         let state = plan.draft.state();
         let admitted = |member: usize| plan.admissions.iter().any(|(name, _)| name == state.node_id(member));
-        let lives = |member: usize| {
-            admitted(member)
-                || self.contacts.get(member).is_some_and(|contact| !contact.is_fenced() && !contact.ended)
-        };
+        let phase = |member: usize| self.contacts.get(member).map_or(Phase::Absent, |contact| contact.phase);
         let role = |member: usize| state.members()[member].role;
-        let members = 0..state.members().len();
-        let candidates: Vec<usize> =
-            members.filter(|&member| role(member) == MemberRole::Active && lives(member)).collect();
-        let owners: Vec<Option<usize>> = Bucket::all()
-            .take(usize::from(self.options.buckets))
-            .map(|b| state.map().owner_index(b))
-            .collect();
-        let left: Vec<Bucket> = if candidates.is_empty() {
-            let leaving = |owner: &usize| role(*owner) == MemberRole::Leaving;
-            Bucket::all().filter(|&b| state.map().owner_index(b).as_ref().is_some_and(leaving)).collect()
-        } else {
-            Vec::new()
+        let is_candidate = |&member: &usize| {
+            role(member) == MemberRole::Active && (admitted(member) || phase(member) == Phase::Present)
         };
-        for step in rebalance(&owners, &candidates) {
-            for bucket in Bucket::all().skip(step.first).take(step.count) {
-                plan.draft.assign(bucket, Some(step.to));
-            }
-        }
-        for bucket in left {
-            plan.draft.assign(bucket, None);
+        let keeps = |member: usize| {
+            role(member) == MemberRole::Active
+                && !admitted(member)
+                && matches!(phase(member), Phase::Grace(_))
+        };
+        let candidates: Vec<usize> = (0..state.members().len()).filter(is_candidate).collect();
+        let owner = |bucket: Bucket| state.map().owner_index(bucket);
+        let buckets: Vec<Bucket> = Bucket::all()
+            .take(usize::from(self.options.buckets))
+            .filter(|&bucket| !owner(bucket).is_some_and(keeps))
+            .collect();
+        let owners: Vec<Option<usize>> = buckets.iter().map(|&bucket| owner(bucket)).collect();
+        let moves: Vec<(Bucket, Option<usize>)> = if candidates.is_empty() {
+            let leaves = |&bucket: &Bucket| owner(bucket).is_some_and(|o| role(o) == MemberRole::Leaving);
+            buckets.into_iter().filter(leaves).map(|bucket| (bucket, None)).collect()
+        } else {
+            let steps = rebalance(&owners, &candidates).into_iter();
+            let of_step = |step: Move| (step.first..step.first + step.count).map(move |i| (i, step.to));
+            steps.flat_map(of_step).map(|(index, to)| (buckets[index], Some(to))).collect()
+        };
+        for (bucket, owner) in moves {
+            plan.draft.assign(bucket, owner);
         }
     }
 
