@@ -60,6 +60,9 @@ pub(crate) const LEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shortest lease that is accepted: below it a busy machine loses leases by being busy.
 pub(crate) const LEASE_MIN: Duration = Duration::from_millis(200);
 
+/// How many held polls fit into a lease at least: with a short lease polls are held for less.
+pub(crate) const HOLDS_IN_LEASE_MIN: u32 = 5;
+
 /// Threads that serve connections.
 pub(crate) const WORKER_THREADS: usize = 2;
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cluster::limits::LEASE_MAX;
+use cluster::limits::{LEASE_MAX, POLL_HOLD};
 use cluster::manager::{Halt, Options};
 use stdx::clock;
 use tokio::runtime::Runtime;
@@ -16,7 +16,7 @@ use tokio::task;
 
 use crate::driver::Driver;
 use crate::handle::Handle;
-use crate::limits::{EVENTS_WAITING_MAX, LEAD_TIMEOUT, LEASE_MIN, WORKER_THREADS};
+use crate::limits::{EVENTS_WAITING_MAX, HOLDS_IN_LEASE_MIN, LEAD_TIMEOUT, LEASE_MIN, WORKER_THREADS};
 use crate::log::Log;
 use crate::log::Verbosity::Changes;
 use crate::options::ManagerOptions;
@@ -224,7 +224,25 @@ fn machine_options(options: &ManagerOptions) -> Options {
     Options {
         lease: options.lease,
         wait: cluster::lease::waiting_time(options.lease),
+        // A lease counts from the send time of its poll: one that is held for long comes back used up.
+        hold: POLL_HOLD.min(options.lease / HOLDS_IN_LEASE_MIN),
         join: options.auto_add,
         ..Options::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_poll_leaves_most_of_its_lease() {
+        for lease in [LEASE_MIN, Duration::from_secs(1), Duration::from_millis(2500), LEASE_MAX] {
+            let options =
+                ManagerOptions { lease, ..ManagerOptions::new(([127, 0, 0, 1], 0).into(), "/".into()) };
+            let options = machine_options(&options);
+            assert!(options.hold <= lease / 4 && !options.hold.is_zero(), "{lease:?}: {:?}", options.hold);
+            assert!(options.wait > lease);
+        }
     }
 }
