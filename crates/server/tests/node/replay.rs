@@ -23,7 +23,12 @@ fn memcached_answers_the_same() {
         return;
     };
     let version = String::from_utf8_lossy(&output.stdout).trim().replace("memcached ", "");
-    let mut known = Differences::load(&version);
+    let Some(mut known) = Differences::load(&version) else {
+        eprintln!(
+            "SKIPPED: memcached {version} is installed, but the differences to another version are listed"
+        );
+        return;
+    };
     let mut report = String::new();
     for path in script::all() {
         let script = Script::load(&path);
@@ -50,7 +55,8 @@ fn memcached_answers_the_same() {
 
 /// The flags that make memcached what the script wants; `None` if none do.
 fn flags(script: &Script) -> Option<Vec<String>> {
-    let mut flags = vec!["-t".to_owned(), "1".to_owned()];
+    // Its background threads hold items for moments, and an item that is held is changed in another way.
+    let mut flags = ["-t", "1", "-o", "no_lru_crawler,no_lru_maintainer"].map(str::to_owned).to_vec();
     for word in script.options.iter().flat_map(|line| line.split(' ')) {
         match word.split_once('=').unwrap_or((word, "")) {
             ("item-size", size) => flags.extend(["-I".to_owned(), size.to_owned()]),
@@ -159,20 +165,20 @@ impl Drop for Judge {
 struct Differences(BTreeMap<String, String>);
 
 impl Differences {
-    /// Those of a version; another version than the one listed has none.
-    fn load(version: &str) -> Self {
+    /// Those of a version; `None` if they are not known.
+    fn load(version: &str) -> Option<Self> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/memcached-differences.txt");
         let text = std::fs::read_to_string(path).unwrap();
-        let mut listed = BTreeMap::new();
         if !text.lines().any(|line| line == format!("version {version}")) {
-            eprintln!("memcached {version} is not the version whose differences are listed");
+            return None;
         }
+        let mut listed = BTreeMap::new();
         for entry in text.split("\n@ ").skip(1) {
             let (place, rest) = entry.split_once('\n').unwrap();
             let lines: Vec<&str> = rest.trim_end().lines().filter(|line| !line.starts_with('#')).collect();
             listed.insert(place.to_owned(), lines.join("\n"));
         }
-        Self(listed)
+        Some(Self(listed))
     }
 
     fn take(&mut self, place: &str) -> Option<String> {
