@@ -20,7 +20,7 @@ use stdx::{Prng, clock};
 use crate::engine::Engine;
 use crate::limits::{
     CONTROL_BACKOFF_MAX, CONTROL_BACKOFF_MIN, CONTROL_CONNECT_TIMEOUT, CONTROL_REPLY_TIMEOUT,
-    POLL_INTERVAL_MIN, RELEASE_BUDGET,
+    CONTROL_REPLY_TIMEOUT_MIN, POLL_INTERVAL_MIN, RELEASE_BUDGET,
 };
 use crate::log;
 use crate::managed::Managed;
@@ -111,6 +111,7 @@ impl Shared {
                 Ok(reply) => {
                     backoff.reset();
                     complaint.settle();
+                    connection.set_reply_timeout(reply_timeout(&reply));
                     ask_whole_map = !self.apply_map(&reply.map);
                     if reply.changes.is_empty() && reply.map.is_empty() && sent.elapsed() < POLL_INTERVAL_MIN
                     {
@@ -205,11 +206,21 @@ impl Shared {
     }
 }
 
+/// How long the next answer may take: a manager holds a poll for a fifth of the lease, a second at most, and
+/// another manager must still have the time to renew the lease when this one does not answer.
+fn reply_timeout(reply: &Reply) -> Duration {
+    if reply.lease_ms == 0 {
+        return CONTROL_REPLY_TIMEOUT;
+    }
+    let share = Duration::from_millis(u64::from(reply.lease_ms)) * 2 / 5;
+    share.clamp(CONTROL_REPLY_TIMEOUT_MIN, CONTROL_REPLY_TIMEOUT)
+}
+
 /// Tells a message to one manager after the other until one answers that it is done. False: none did in time.
 pub(crate) fn report(managers: &[String], message: &Message, budget: Duration) -> bool {
     let until = Instant::now() + budget;
     let mut backoff = Backoff::new();
-    while Instant::now() < until {
+    while Instant::now() < until && !managers.is_empty() {
         for manager in managers {
             let left = until.saturating_duration_since(Instant::now()).max(CONTROL_BACKOFF_MIN);
             let answer = Connection::open(manager, left.min(CONTROL_CONNECT_TIMEOUT), left)

@@ -9,13 +9,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::Arc;
+use std::thread;
 
 use proto::control::{Life, Message};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
 };
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::control::report;
 use crate::limits::{DEATH_REPORT_BUDGET, RELEASED_REPORT_BUDGET};
@@ -47,10 +51,23 @@ pub enum GuardianGone {
     Tie(rustix::io::Errno),
 }
 
-/// Starts the node, waits for its end, and reports it: [`Guardian::start`] and [`Guardian::wait`] in one, for
-/// callers that have no signals to pass on.
-pub fn run(command: Command, life: Life, managers: &[String]) -> io::Result<ExitStatus> {
-    Guardian::start(command)?.wait(life, managers)
+/// What the guardian process does with its life: starts the node, passes SIGTERM and SIGINT on, waits for the
+/// end, reports it, and ends as the node did (128 plus the number of a signal, as shells count).
+///
+/// Call it on the main thread: the kernel kills the node when the calling thread ends.
+pub fn run(command: Command, life: Life, managers: &[String]) -> io::Result<ExitCode> {
+    // Before the start, so that no signal falls between; the child has its own handlers after its exec.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let guardian = Guardian::start(command)?;
+    let forward = guardian.forward();
+    thread::Builder::new().name("doled-signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            forward.send(if signal == SIGINT { Signal::INT } else { Signal::TERM });
+        }
+    })?;
+    let status = guardian.wait(life, managers)?;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 impl Guardian {

@@ -32,6 +32,9 @@ pub const CONTROL_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a manager may take for a reply: it holds a poll for at most a second. Then another is tried.
 pub const CONTROL_REPLY_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The same with the shortest leases: two fifths of the lease, but not less than this.
+pub const CONTROL_REPLY_TIMEOUT_MIN: Duration = Duration::from_millis(300);
+
 /// First and longest pause between attempts to reach a manager; doubled after each failure in a row.
 pub const CONTROL_BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// See [`CONTROL_BACKOFF_MIN`].

@@ -76,6 +76,11 @@ impl Connection {
         Err(TalkError::Connect(failure))
     }
 
+    /// The time-out of later answers.
+    pub(crate) fn set_reply_timeout(&mut self, timeout: Duration) {
+        self.reply_timeout = timeout;
+    }
+
     pub(crate) fn hangup(&self) -> io::Result<Hangup> {
         self.stream.try_clone().map(Hangup)
     }

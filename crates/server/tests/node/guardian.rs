@@ -5,7 +5,7 @@
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -59,24 +59,42 @@ fn the_exit_status_is_the_childs() {
         assert!(matches!(talk.next(), Some(Message::Dead(_))));
         talk.send(&Message::Done);
     });
-    let status = guardian::run(command, life(), &managers).unwrap();
+    let status = Guardian::start(command).unwrap().wait(life(), &managers).unwrap();
     assert_eq!(status.code(), Some(3));
     answer.join().unwrap();
 }
 
 #[test]
+fn signals_are_passed_on() {
+    let mut child = role("guardian").stdout(Stdio::piped()).spawn().unwrap();
+    let output = wait_until_tied(&mut child);
+    let guardian = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(guardian, Signal::TERM).unwrap();
+    drain(output);
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+}
+
+#[test]
 fn the_node_does_not_outlive_its_guardian() {
-    let mut command = role("guardian");
-    let mut guardian = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut guardian = role("guardian").stdout(Stdio::piped()).spawn().unwrap();
+    let output = wait_until_tied(&mut guardian);
+    guardian.kill().unwrap();
+    guardian.wait().unwrap();
+    drain(output);
+}
+
+fn wait_until_tied(guardian: &mut Child) -> BufReader<ChildStdout> {
     let mut output = BufReader::new(guardian.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("tied") {
         line.clear();
         assert!(output.read_line(&mut line).unwrap() > 0, "the node ended before it was tied");
     }
-    guardian.kill().unwrap();
-    guardian.wait().unwrap();
-    // The pipe ends when its last holder, the node, is gone.
+    output
+}
+
+/// The pipe ends when its last holder, the node, is gone.
+fn drain(mut output: BufReader<ChildStdout>) {
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
 }
@@ -94,8 +112,11 @@ fn role(name: &str) -> Command {
 fn as_a_child_process() {
     match env::var(ROLE_ENV).as_deref() {
         Ok("guardian") => {
-            let guardian = Guardian::start(role("node")).unwrap();
-            guardian.wait(life(), &[]).unwrap();
+            // A test's own exit code can't be chosen, so the process ends here. The thread that waits is not
+            // the main one, but lives as long.
+            let code = guardian::run(role("node"), life(), &[]).unwrap();
+            let code = (0..=255).find(|n| ExitCode::from(*n) == code).unwrap();
+            std::process::exit(i32::from(code));
         }
         Ok("node") => {
             guardian::tie_to_guardian().unwrap();

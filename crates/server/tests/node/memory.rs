@@ -121,7 +121,7 @@ impl World {
             }
             "late" => self.late.set(duration(rest)),
             "map" => {
-                self.engine.managed.as_ref().unwrap().map.apply(rest.replace('|', "\n").as_bytes()).unwrap()
+                self.engine.managed.as_ref().unwrap().map.apply(rest.replace('|', "\n").as_bytes()).unwrap();
             }
             _ => panic!("unknown directive {word}"),
         }
