@@ -9,7 +9,7 @@ use crate::stream::Stream;
 
 /// Names a connection within its loop, for as long as the loop lives: an index is used again, with another
 /// serial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     pub(crate) index: u32,
     pub(crate) serial: u32,

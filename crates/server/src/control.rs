@@ -5,12 +5,14 @@
 
 mod connection;
 
+use std::fmt::Display;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cluster::map::ApplyError;
 use cluster::node::{Effect, NodeOptions, RefuseReply, Step};
 use cluster::{Lease, Node};
 use proto::MapVersion;
@@ -63,8 +65,8 @@ impl Control {
     /// Disowns everything at once, for ever, and then tells a manager so. Returns when one has confirmed it or
     /// the budget is spent.
     pub(crate) fn release(&self) {
-        let life = self.0.disown_all();
         self.0.stopping.store(true, Ordering::SeqCst);
+        let life = self.0.disown_all();
         if let Some(hangup) = self.0.lock_hangup().take() {
             hangup.hang_up();
         }
@@ -110,9 +112,13 @@ impl Shared {
             match self.poll_once(connection, ask_whole_map) {
                 Ok(reply) => {
                     backoff.reset();
-                    complaint.settle();
                     connection.set_reply_timeout(reply_timeout(&reply));
-                    ask_whole_map = !self.apply_map(&reply.map);
+                    let applied = self.apply_map(&reply.map);
+                    ask_whole_map = applied.is_err();
+                    match applied {
+                        Ok(()) => complaint.settle(),
+                        Err(error) => complaint.make(connection.manager(), &error),
+                    }
                     if reply.changes.is_empty() && reply.map.is_empty() && sent.elapsed() < POLL_INTERVAL_MIN
                     {
                         self.pause(POLL_INTERVAL_MIN);
@@ -160,18 +166,9 @@ impl Shared {
         }
     }
 
-    /// False: the text did not fit the map held, and the whole one is needed.
-    fn apply_map(&self, text: &[u8]) -> bool {
-        if text.is_empty() {
-            return true;
-        }
-        match self.managed().map.apply(text) {
-            Ok(()) => true,
-            Err(error) => {
-                log::line(&format!("the manager's map was not taken over: {error}"));
-                false
-            }
-        }
+    /// On an error, the text did not fit the map held, and the whole one is needed.
+    fn apply_map(&self, text: &[u8]) -> Result<(), ApplyError> {
+        if text.is_empty() { Ok(()) } else { self.managed().map.apply(text) }
     }
 
     fn disown_all(&self) -> Life {
@@ -265,7 +262,7 @@ struct Complaint {
 }
 
 impl Complaint {
-    fn make(&mut self, manager: &str, failure: &TalkError) {
+    fn make(&mut self, manager: &str, failure: &dyn Display) {
         let text = format!("manager {manager}: {failure}; trying again");
         if self.last.as_ref() != Some(&text) {
             log::line(&text);

@@ -14,6 +14,8 @@ const READ_LEN: usize = 64 << 10;
 /// Open, with time-outs.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// As configured, for people.
+    manager: String,
     stream: TcpStream,
     /// Received and not decoded yet.
     input: Vec<u8>,
@@ -68,12 +70,23 @@ impl Connection {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_write_timeout(Some(reply_timeout))?;
-                    return Ok(Self { stream, input: Vec::new(), output: Vec::new(), reply_timeout });
+                    return Ok(Self {
+                        manager: manager.to_owned(),
+                        stream,
+                        input: Vec::new(),
+                        output: Vec::new(),
+                        reply_timeout,
+                    });
                 }
                 Err(error) => failure = error,
             }
         }
         Err(TalkError::Connect(failure))
+    }
+
+    /// Whom it leads to, as configured.
+    pub(crate) fn manager(&self) -> &str {
+        &self.manager
     }
 
     /// The time-out of later answers.
