@@ -29,7 +29,4 @@ pub use node::{Node, StartError, StopReason};
 pub use options::{Leased, ManagedOptions, ServerOptions, UnixSocket};
 pub use stop::StopHandle;
 
-/// What `version` answers. Not ours but memcached's numbering: clients want three numbers up to 255, the first
-/// at least 1, and some choose features by it: 1.4.14 and later have `config get`, 1.6 has the meta commands.
-/// The patch number says that this is none of theirs.
-pub const VERSION: &str = "1.6.200";
+pub use proto::VERSION;
