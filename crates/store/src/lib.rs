@@ -1,7 +1,8 @@
 //! The items of one node: memory, index, eviction, expiry, and a floor and a tag for each bucket.
 //!
-//! Threads share one `Store`. Reads go through [`Store::get`]; mutations hold the lock of their key's bucket
-//! ([`Store::lock`]) for as long as they check and change, so a compound command (add, cas, incr) is one step.
+//! Threads share one `Store`. Reads go through [`Store::get`] and take no lock; mutations hold the lock of their
+//! key's bucket ([`Store::lock`]) for as long as they check and change, so a compound command (add, cas, incr)
+//! is one step.
 //!
 //! The *floor* is the write sequence number below or at which a bucket's items are dead: wiping a bucket is
 //! raising it. The *tag* is a number that the caller ties to a bucket and checks under the same lock as the
@@ -10,9 +11,21 @@
 //! **Invariants**: no clock is read and nothing is spawned; `now_ms` is an argument. Time is milliseconds
 //! since a start that the caller chooses, the same for all calls; an exptime of zero is never.
 
+mod arena;
+mod counters;
+mod ghost;
+mod heap;
+mod index;
 pub mod item;
+mod lane;
 pub mod limits;
-mod shard;
+mod lines;
+mod pool;
+mod put;
+mod readers;
+mod record;
+mod room;
+mod segments;
 pub mod stats;
 mod store;
 

@@ -8,5 +8,50 @@ pub const KEY_LEN_MAX: usize = 250;
 pub const MEMCACHED_ITEM_OVERHEAD: usize = 48 + 8 + 1 + 4 + 2;
 
 /// Exptimes are kept in steps of this many milliseconds, rounded up: an item may live that much too long,
-/// never too short. One that is past when it is set hides the item at once.
+/// never too short. One that is past when it is set hides the item at once; one further away than 2^32 steps
+/// (17 years) comes to lie there.
 pub const EXPTIME_STEP_MS: u64 = 128;
+
+/// The arena takes address space in chunks of this size, when the first segment of one is used.
+pub(crate) const CHUNK_LEN: usize = 64 << 20;
+
+/// Memory beyond so many chunks (256 GiB) is not used, whatever the limit says: a place has 36 bits.
+pub(crate) const CHUNK_COUNT: usize = 4095;
+
+/// Readers at one moment; more wait for a free slot.
+pub(crate) const READER_SLOT_COUNT: usize = 64;
+
+/// Lanes at most: each has open segments of its own.
+pub(crate) const LANE_COUNT_MAX: usize = 16;
+
+/// One lane for so many segments; below twice that, all writers share one.
+pub(crate) const SEGMENTS_PER_LANE: u64 = 512;
+
+/// Below so many segments, items of all lifetimes share segments.
+pub(crate) const SEGMENTS_FOR_CLASSES: u64 = 512;
+
+/// Segments looked at for one whose items are expired or mostly dead, each time that room is wanted. The next
+/// look goes on behind them.
+pub(crate) const SCAN_WINDOW: usize = 1024;
+
+/// A segment is cleaned before anything is evicted when one in so many of its bytes is dead.
+pub(crate) const CLEAN_SHARE: u32 = 6;
+
+/// The same where nothing may be evicted.
+pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 24;
+
+/// Tries for the lock of a bucket whose item is in the way; then the item stays for this time.
+pub(crate) const LOCK_TRIES: usize = 200;
+
+/// Times that a writer lets others run, when all free memory waits for readers; then it answers "out of
+/// memory".
+pub(crate) const READER_WAITS_MAX: usize = 20_000;
+
+/// Milliseconds between two searches of all memory for expired items, where nothing may be evicted.
+pub(crate) const SWEEP_PAUSE_MS: u64 = 1000;
+
+/// A bucket's lines are not made more when fewer than one in so many slots would be used: its keys collide on
+/// purpose then, and one of them goes.
+pub(crate) const SPARSE_LINES: usize = 4;
+
+const _: () = assert!((CHUNK_COUNT as u64 * CHUNK_LEN as u64) / 4 < 1 << 36, "a place fits into 36 bits");

@@ -5,9 +5,11 @@
 pub struct StoreStats {
     /// Items present, expired ones included until they are reclaimed.
     pub items: u64,
-    /// Bytes they occupy.
+    /// Bytes they and the index occupy.
     pub bytes: u64,
-    /// Limit of `bytes`.
+    /// Bytes of memory that are in use, free parts of segments included.
+    pub memory_used: u64,
+    /// Limit of `memory_used`.
     pub memory_limit: u64,
     /// Items ever stored.
     pub total_items: u64,

@@ -1,19 +1,19 @@
-//! The store: buckets spread over a few locked shards, one memory budget for all.
-//!
-//! A bucket's lock is its shard's lock. The tag is written under that lock and may be read without it.
+//! The store as others see it: reads without locks, and the lock of a bucket for everything that changes it.
+#![allow(unsafe_code, reason = "follows the places that the index names")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use stdx::ByteSize;
 
 use crate::BUCKET_COUNT;
-use crate::item::{Absent, ItemView, Key, Put, PutError};
+use crate::counters::Counters;
+use crate::heap::Heap;
+use crate::index::{self, Bucket, Found, Slots, Writes};
+use crate::item::{Absent, ItemView, Key};
 use crate::limits::MEMCACHED_ITEM_OVERHEAD;
-use crate::shard::Shard;
+use crate::record::{Record, exptime_to_steps};
 use crate::stats::StoreStats;
-
-const SHARD_COUNT: usize = 64;
 
 /// How a store is set up.
 #[derive(Clone, Copy, Debug)]
@@ -31,31 +31,20 @@ pub struct StoreOptions {
 /// All items of a node.
 #[derive(Debug)]
 pub struct Store {
-    shards: Box<[Mutex<Shard>]>,
-    tags: Box<[AtomicU64]>,
-    used: AtomicU64,
-    memory: AtomicU64,
+    pub(crate) heap: Heap,
     item_size_max: u64,
-    evict: bool,
 }
 
 impl Store {
     /// An empty store.
     pub fn new(options: &StoreOptions) -> Self {
-        let start = options.seed >> 24;
-        Self {
-            shards: (0..SHARD_COUNT)
-                .map(|_| Mutex::new(Shard::new(start, BUCKET_COUNT / SHARD_COUNT)))
-                .collect(),
-            tags: (0..BUCKET_COUNT).map(|_| AtomicU64::new(0)).collect(),
-            used: AtomicU64::new(0),
-            memory: AtomicU64::new(options.memory.0),
-            item_size_max: options.item_size_max.0,
-            evict: options.evict,
-        }
+        Self { heap: Heap::new(options), item_size_max: options.item_size_max.0 }
     }
 
-    /// Looks a key up and hands its item to `read`. `bump`: count it as a use, for eviction.
+    /// Looks a key up and hands its item to `read`, without a lock. `bump`: count it as a use, for eviction;
+    /// `read` sees the item as it was before that.
+    ///
+    /// Memory that writers free meanwhile waits for `read` to return, so it should not block.
     pub fn get<R>(
         &self,
         key: Key<'_>,
@@ -63,13 +52,42 @@ impl Store {
         bump: bool,
         read: impl FnOnce(ItemView<'_>) -> R,
     ) -> Result<R, Absent> {
-        let mut guard = self.lock(key.bucket());
-        guard.find(key, now_ms)?;
-        let result = guard.find(key, now_ms).map(read);
-        if bump {
-            guard.bump(key, now_ms);
+        let bucket = &self.heap.buckets[key.bucket()];
+        let pin = self.heap.readers.pin();
+        // SAFETY: the pin is held until the slots and the record are no longer used.
+        let slots = unsafe { bucket.run().slots(&self.heap.arena) };
+        let (_, record) = self.find_record(slots, key).ok_or(Absent::Missing)?;
+        if let Some(absent) = self.heap.absent(bucket, record, now_ms) {
+            return Err(absent);
         }
-        result
+        let view = record.view(key.bucket(), now_ms);
+        if bump {
+            record.bump(now_ms);
+        }
+        let result = read(view);
+        drop(pin);
+        Ok(result)
+    }
+
+    /// Brings what a look-up of these keys will touch into the processor's cache. For a batch: first this for
+    /// all its keys, then the commands.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = Key<'k>> + Clone) {
+        for key in keys.clone() {
+            index::prefetch_bucket(&self.heap.buckets[key.bucket()]);
+        }
+        for key in keys.clone() {
+            self.heap.buckets[key.bucket()].run().prefetch(&self.heap.arena, key.hash);
+        }
+        let _pin = self.heap.readers.pin();
+        for key in keys {
+            // SAFETY: the pin is held.
+            let slots = unsafe { self.heap.buckets[key.bucket()].run().slots(&self.heap.arena) };
+            slots.find(key.hash, |at| {
+                self.heap.arena.prefetch(at);
+                self.heap.arena.prefetch(at + 64);
+                false
+            });
+        }
     }
 
     /// Takes the lock of a bucket, for everything that changes an item, a floor or a tag.
@@ -78,13 +96,13 @@ impl Store {
     /// If `bucket` is not below [`BUCKET_COUNT`].
     pub fn lock(&self, bucket: usize) -> BucketGuard<'_> {
         assert!(bucket < BUCKET_COUNT, "bucket {bucket} does not exist");
-        let shard = self.shards[bucket % SHARD_COUNT].lock().unwrap_or_else(PoisonError::into_inner);
-        BucketGuard { store: self, shard, bucket }
+        let writes = self.heap.buckets[bucket].writes.lock().unwrap_or_else(PoisonError::into_inner);
+        BucketGuard { store: self, writes, index: bucket }
     }
 
     /// The bucket's tag, read without its lock.
     pub fn tag(&self, bucket: usize) -> u64 {
-        self.tags.get(bucket).map_or(0, |tag| tag.load(Ordering::Acquire))
+        self.heap.buckets.get(bucket).map_or(0, |bucket| bucket.tag.load(Ordering::SeqCst))
     }
 
     /// Wipes every bucket, one after the other.
@@ -106,147 +124,142 @@ impl Store {
 
     /// Changes the memory limit; a lower one takes effect with the next writes.
     pub fn set_memory(&self, memory: ByteSize) {
-        self.memory.store(memory.0, Ordering::Relaxed);
+        let mut pool = self.heap.pool();
+        pool.limit = memory.0;
+        self.heap.note_spare(&pool);
     }
 
     /// A snapshot of all counters.
     pub fn stats(&self) -> StoreStats {
-        let mut total =
-            StoreStats { memory_limit: self.memory.load(Ordering::Relaxed), ..StoreStats::default() };
-        for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).add_stats(&mut total);
-        }
+        let pool = self.heap.pool();
+        let mut total = StoreStats {
+            memory_limit: pool.limit,
+            memory_used: pool.used(self.heap.segments.segment_len),
+            bytes: pool.lines.used * index::LINE_LEN as u64,
+            ..StoreStats::default()
+        };
+        drop(pool);
+        self.heap.counters.iter().for_each(|counters| counters.add_to(&mut total));
         total
     }
 
     /// Sets the counters to zero; gauges stay.
     pub fn reset_stats(&self) {
-        for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).reset_stats();
-        }
+        self.heap.counters.iter().for_each(Counters::reset);
     }
 
-    /// Makes room for `size` more bytes, evicting from the locked shard first and then from others.
-    fn make_room(&self, own: &mut Shard, size: u64, now_ms: u64) -> Result<(), PutError> {
-        let limit = self.memory.load(Ordering::Relaxed);
-        if size > limit {
-            own.stats.out_of_memory += 1;
-            return Err(PutError::OutOfMemory);
-        }
-        let mut over = (self.used.load(Ordering::Relaxed) + size).saturating_sub(limit);
-        over = over.saturating_sub(self.reclaim(own, over, now_ms));
-        for shard in &self.shards {
-            if over == 0 {
-                break;
-            }
-            if let Ok(mut other) = shard.try_lock() {
-                over = over.saturating_sub(self.reclaim(&mut other, over, now_ms));
-            }
-        }
-        if over == 0 {
-            return Ok(());
-        }
-        own.stats.out_of_memory += 1;
-        Err(PutError::OutOfMemory)
-    }
-
-    fn reclaim(&self, shard: &mut Shard, wanted: u64, now_ms: u64) -> u64 {
-        let freed = shard.reclaim(wanted, now_ms, self.evict);
-        self.used.fetch_sub(freed, Ordering::Relaxed);
-        freed
+    /// The caller holds a pin from before the slots were loaded, or the bucket's lock.
+    fn find_record<'a>(&'a self, slots: Slots<'a>, key: Key<'_>) -> Option<(Found, Record<'a>)> {
+        // SAFETY: a place found in a slot is that of a complete record, and stays so under the pin or lock.
+        let record_at = |at| unsafe { Record::new(&self.heap.arena, at) };
+        let found = slots.find(key.hash, |at| record_at(at).key() == key.bytes)?;
+        Some((found, record_at(found.at)))
     }
 }
 
 /// The lock of one bucket.
 #[derive(Debug)]
 pub struct BucketGuard<'a> {
-    store: &'a Store,
-    shard: MutexGuard<'a, Shard>,
-    bucket: usize,
+    pub(crate) store: &'a Store,
+    pub(crate) writes: MutexGuard<'a, Writes>,
+    pub(crate) index: usize,
 }
 
 impl BucketGuard<'_> {
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.store.heap.buckets[self.index]
+    }
+
+    pub(crate) fn slots(&self) -> Slots<'_> {
+        // SAFETY: the lock is held for as long as the result borrows this guard, and only `put`, which borrows
+        // it exclusively, retires a run.
+        unsafe { self.bucket().run().slots(&self.store.heap.arena) }
+    }
+
+    /// The record of a key, dead or alive.
+    pub(crate) fn record(&self, key: Key<'_>) -> Option<(Found, Record<'_>)> {
+        assert_eq!(key.bucket(), self.index, "a key is used under another bucket's lock");
+        self.store.find_record(self.slots(), key)
+    }
+
+    fn live(&self, key: Key<'_>, now_ms: u64) -> Result<(Found, Record<'_>), Absent> {
+        let (found, record) = self.record(key).ok_or(Absent::Missing)?;
+        match self.store.heap.absent(self.bucket(), record, now_ms) {
+            Some(absent) => Err(absent),
+            None => Ok((found, record)),
+        }
+    }
+
     /// The tag of the locked bucket.
     pub fn tag(&self) -> u64 {
-        self.store.tag(self.bucket)
+        self.store.tag(self.index)
     }
 
     /// Ties a new tag to the locked bucket.
     pub fn set_tag(&mut self, tag: u64) {
-        self.store.tags[self.bucket].store(tag, Ordering::Release);
+        self.bucket().tag.store(tag, Ordering::SeqCst);
     }
 
     /// Kills every item of the bucket at once; memory is used again later.
     pub fn wipe(&mut self) {
-        self.shard.wipe(self.bucket / SHARD_COUNT);
+        self.bucket().floor.store(self.writes.seq, Ordering::SeqCst);
+        self.store.heap.wipes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The item of a key, if it is alive.
     pub fn find(&self, key: Key<'_>, now_ms: u64) -> Result<ItemView<'_>, Absent> {
-        self.check(key);
-        self.shard.find(key.bytes, self.bucket / SHARD_COUNT, self.bucket, now_ms)
+        self.live(key, now_ms).map(|(_, record)| record.view(self.index, now_ms))
     }
 
     /// Counts a use of the key's item: it was fetched, and is kept longer.
     pub fn bump(&mut self, key: Key<'_>, now_ms: u64) {
-        self.check(key);
-        self.shard.bump(key.bytes, now_ms);
-    }
-
-    /// Stores an item of `value_len` bytes; `fill` writes the value and may look at the live old item.
-    /// Returns the new cas.
-    pub fn put(
-        &mut self,
-        key: Key<'_>,
-        now_ms: u64,
-        put: &Put,
-        value_len: usize,
-        fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
-    ) -> Result<u64, PutError> {
-        self.check(key);
-        if self.store.too_large(key.bytes.len(), value_len) {
-            return Err(PutError::TooLarge);
+        if let Some((_, record)) = self.record(key) {
+            record.bump(now_ms);
         }
-        let mut value = vec![0; value_len].into_boxed_slice();
-        let old = self.find(key, now_ms).ok();
-        fill(&mut value, old);
-        let size = Shard::item_size(key.bytes.len(), value_len);
-        self.store.make_room(&mut self.shard, size, now_ms)?;
-        let (cas, freed) =
-            self.shard.insert(key.bytes, value, put, self.bucket, self.bucket / SHARD_COUNT, now_ms);
-        self.store.used.fetch_add(size, Ordering::Relaxed);
-        self.store.used.fetch_sub(freed, Ordering::Relaxed);
-        Ok(cas)
     }
 
     /// Removes a key's item; false when there was no live one.
     pub fn remove(&mut self, key: Key<'_>, now_ms: u64) -> bool {
-        let alive = self.find(key, now_ms).is_ok();
-        let freed = self.shard.remove(key.bytes);
-        self.store.used.fetch_sub(freed, Ordering::Relaxed);
+        let store = self.store;
+        let alive = self.live(key, now_ms).is_ok();
+        assert_eq!(key.bucket(), self.index, "a key is used under another bucket's lock");
+        // SAFETY: the lock is held; nothing here retires the run.
+        let slots = unsafe { store.heap.buckets[self.index].run().slots(&store.heap.arena) };
+        if let Some((found, record)) = store.find_record(slots, key) {
+            store.heap.unlink(self.index, &mut self.writes, slots, found, record);
+            store.heap.trim(self.bucket(), &self.writes);
+        }
         alive
     }
 
     /// Changes the exptime of a live item in place; its cas stays.
     pub fn set_exptime(&mut self, key: Key<'_>, now_ms: u64, exptime_ms: u64) -> Result<(), Absent> {
-        self.find(key, now_ms)?;
-        self.shard.edit(key.bytes, |item| item.exptime_ms = exptime_ms);
+        let (found, record) = self.live(key, now_ms)?;
+        let steps = exptime_to_steps(exptime_ms, now_ms);
+        self.store.heap.segments.of(found.at).note_exptime(steps);
+        record.set_exptime(steps);
         Ok(())
     }
 
     /// Changes the marks of a live item in place; its cas stays.
     pub fn set_marks(&mut self, key: Key<'_>, now_ms: u64, marks: crate::Marks) -> Result<(), Absent> {
-        self.find(key, now_ms)?;
-        self.shard.edit(key.bytes, |item| item.marks = marks);
+        let (_, record) = self.live(key, now_ms)?;
+        record.set_marks(marks);
         Ok(())
     }
 
     /// Calls `visit` for each live item of the bucket, in no order.
-    pub fn scan(&self, now_ms: u64, visit: impl FnMut(ItemView<'_>)) {
-        self.shard.scan(self.bucket / SHARD_COUNT, self.bucket, now_ms, visit);
-    }
-
-    fn check(&self, key: Key<'_>) {
-        assert_eq!(key.bucket(), self.bucket, "a key is used under another bucket's lock");
+    pub fn scan(&self, now_ms: u64, mut visit: impl FnMut(ItemView<'_>)) {
+        let heap = &self.store.heap;
+        for at in self.slots().places() {
+            heap.arena.prefetch(at);
+        }
+        for at in self.slots().places() {
+            // SAFETY: the lock is held, so what its slots name stays.
+            let record = unsafe { Record::new(&heap.arena, at) };
+            if heap.absent(self.bucket(), record, now_ms).is_none() {
+                visit(record.view(self.index, now_ms));
+            }
+        }
     }
 }

@@ -122,19 +122,19 @@ impl Run {
             exptime_ms: item.exptime_ms,
             marks: item.marks,
         });
-        self.compare(name, found.ok());
+        self.compare(name, found.ok().as_ref());
         if let Some(item) = self.model.get_mut(name).filter(|_| bump) {
             item.marks.fetched = true;
         }
     }
 
     #[track_caller]
-    fn compare(&mut self, name: &[u8], found: Option<Expected>) {
+    fn compare(&mut self, name: &[u8], found: Option<&Expected>) {
         let expected = self.alive(name);
         if found.is_none() && self.may_miss {
             self.model.remove(name);
         } else {
-            assert_eq!(found, expected, "{} at {}", String::from_utf8_lossy(name), self.now_ms);
+            assert_eq!(found, expected.as_ref(), "{} at {}", String::from_utf8_lossy(name), self.now_ms);
         }
     }
 

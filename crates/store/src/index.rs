@@ -1,0 +1,249 @@
+//! Which item is where: for each bucket a run of 64-byte lines of eight slots, so that a bucket's items are
+//! found side by side.
+//!
+//! A slot is `place / 4 + 1` in its high 36 bits and 28 bits of the hash (the tag); zero is free. The tag also
+//! says in which two lines of the run the slot may be, so a longer run is filled without looking at items.
+//! A new slot goes to the emptier of its two lines; when both are full the run grows by an eighth.
+//!
+//! Slots and runs change under the bucket's lock only and are read without it. A slot never moves within its
+//! run, so a reader finds every key that is there all the time; one that still reads the old run after it grew
+//! sees the bucket as it was then, which is after the reader began.
+#![allow(unsafe_code, reason = "runs of lines lie in the arena")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arena::{self, Arena};
+use crate::limits::SPARSE_LINES;
+
+pub(crate) const SLOTS_PER_LINE: usize = 8;
+pub(crate) const LINE_LEN: usize = 64;
+const TAG_BITS: u32 = 28;
+const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Bucket {
+    /// The bucket's lock.
+    pub(crate) writes: Mutex<Writes>,
+    /// The run, packed.
+    run: AtomicU64,
+    /// Items with a seq at or below this are dead. Written under the lock.
+    pub(crate) floor: AtomicU64,
+    /// The caller's number. Written under the lock.
+    pub(crate) tag: AtomicU64,
+}
+
+/// What only the holder of the lock sees.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    /// Of the last write.
+    pub(crate) seq: u64,
+    /// Slots in use.
+    pub(crate) count: u32,
+}
+
+impl Bucket {
+    pub(crate) fn new(start: u64) -> Self {
+        Self {
+            writes: Mutex::new(Writes { seq: start, count: 0 }),
+            run: AtomicU64::new(0),
+            floor: AtomicU64::new(start),
+            tag: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn run(&self) -> Run {
+        Run::unpack(self.run.load(Ordering::SeqCst))
+    }
+
+    /// Called under the lock, with a run that is filled.
+    pub(crate) fn set_run(&self, run: Run) {
+        self.run.store(run.pack(), Ordering::SeqCst);
+    }
+}
+
+/// Where a bucket's lines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) at: u64,
+    pub(crate) line_count: usize,
+}
+
+impl Run {
+    pub(crate) const EMPTY: Self = Self { at: 0, line_count: 0 };
+
+    /// Longest run that can be named.
+    pub(crate) const LINE_COUNT_MAX: usize = (1 << 14) - 1;
+
+    fn pack(self) -> u64 {
+        (self.at / LINE_LEN as u64) << 16 | self.line_count as u64
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Self { at: (packed >> 16) * LINE_LEN as u64, line_count: (packed & 0xffff) as usize }
+    }
+
+    /// Its slots.
+    ///
+    /// # Safety
+    /// During `'a` the run is a bucket's, or was when a pin that lasts as long was already held, or belongs to
+    /// the caller alone.
+    pub(crate) unsafe fn slots(self, arena: &Arena) -> Slots<'_> {
+        if self.line_count == 0 {
+            return Slots { words: &[] };
+        }
+        // SAFETY: memory of a run is accessed as words until it is released, which the caller rules out.
+        Slots { words: unsafe { arena.words(self.at, self.line_count * SLOTS_PER_LINE) } }
+    }
+
+    pub(crate) fn prefetch(self, arena: &Arena, hash: u64) {
+        if self.line_count > 0 {
+            for line in lines_of(tag_of(hash), self.line_count) {
+                arena.prefetch(self.at + (line * LINE_LEN) as u64);
+            }
+        }
+    }
+}
+
+/// The slots of one bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots<'a> {
+    words: &'a [AtomicU64],
+}
+
+/// A slot in use: where it is and what it says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    slot: usize,
+    pub(crate) at: u64,
+}
+
+impl Slots<'_> {
+    /// The slot of this hash whose place fits.
+    pub(crate) fn find(&self, hash: u64, mut fits: impl FnMut(u64) -> bool) -> Option<Found> {
+        if self.words.is_empty() {
+            return None;
+        }
+        let tag = tag_of(hash);
+        let lines = lines_of(tag, self.line_count());
+        for (n, line) in lines.into_iter().enumerate() {
+            if n == 1 && line == lines[0] {
+                break;
+            }
+            let first = line * SLOTS_PER_LINE;
+            for (slot, word) in (first..).zip(&self.words[first..first + SLOTS_PER_LINE]) {
+                let word = word.load(Ordering::SeqCst);
+                if word & TAG_MASK == tag && word >> TAG_BITS != 0 && fits(place(word)) {
+                    return Some(Found { slot, at: place(word) });
+                }
+            }
+        }
+        None
+    }
+
+    /// A free slot for this hash.
+    pub(crate) fn free(&self, hash: u64) -> Option<usize> {
+        if self.words.is_empty() {
+            return None;
+        }
+        self.free_by_tag(tag_of(hash))
+    }
+
+    fn free_by_tag(&self, tag: u64) -> Option<usize> {
+        let count = |line: usize| {
+            let first = line * SLOTS_PER_LINE;
+            let free = |word: &&AtomicU64| word.load(Ordering::Relaxed) == 0;
+            self.words[first..first + SLOTS_PER_LINE].iter().filter(free).count()
+        };
+        let [a, b] = lines_of(tag, self.line_count());
+        let line = if count(a) >= count(b) { a } else { b };
+        let first = line * SLOTS_PER_LINE;
+        (first..first + SLOTS_PER_LINE).find(|slot| self.words[*slot].load(Ordering::Relaxed) == 0)
+    }
+
+    /// Called under the lock, when the record at `at` is complete.
+    pub(crate) fn set(&self, slot: usize, hash: u64, at: u64) {
+        self.words[slot].store((at / 4 + 1) << TAG_BITS | tag_of(hash), Ordering::SeqCst);
+    }
+
+    /// Called under the lock.
+    pub(crate) fn replace(&self, found: Found, hash: u64, at: u64) {
+        self.set(found.slot, hash, at);
+    }
+
+    /// Called under the lock.
+    pub(crate) fn clear(&self, found: Found) {
+        self.words[found.slot].store(0, Ordering::SeqCst);
+    }
+
+    /// All places.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u64> + '_ {
+        self.words.iter().map(|word| word.load(Ordering::SeqCst)).filter(|word| *word != 0).map(place)
+    }
+
+    /// One of the slots that are in the way of this hash: the one to give up when no line may be added.
+    pub(crate) fn rival(&self, hash: u64) -> Option<Found> {
+        let [line, _] = lines_of(tag_of(hash), self.line_count().max(1));
+        let slot = line * SLOTS_PER_LINE + (hash % SLOTS_PER_LINE as u64) as usize;
+        let word = self.words.get(slot)?.load(Ordering::SeqCst);
+        (word != 0).then(|| Found { slot, at: place(word) })
+    }
+
+    /// Puts every slot of another run into this empty one; false when one finds no place.
+    pub(crate) fn fill_from(&self, old: Slots<'_>) -> bool {
+        for word in self.words {
+            word.store(0, Ordering::Relaxed);
+        }
+        old.words.iter().map(|word| word.load(Ordering::Relaxed)).filter(|word| *word != 0).all(|word| {
+            let slot = self.free_by_tag(word & TAG_MASK);
+            if let Some(slot) = slot {
+                self.words[slot].store(word, Ordering::Relaxed);
+            }
+            slot.is_some()
+        })
+    }
+
+    fn line_count(&self) -> usize {
+        self.words.len() / SLOTS_PER_LINE
+    }
+}
+
+/// How many lines to try next, when `count` items do not fit into `line_count` lines; none when there is room
+/// enough already.
+pub(crate) fn longer(line_count: usize, count: u32, line_count_max: usize) -> Option<usize> {
+    let sparse = line_count * SLOTS_PER_LINE > (count as usize + SLOTS_PER_LINE) * SPARSE_LINES;
+    let next = line_count + (line_count / 8).max(1);
+    (!sparse && next <= line_count_max).then_some(next)
+}
+
+/// How many lines would do, when far fewer than `line_count` would.
+pub(crate) fn shorter(line_count: usize, count: u32) -> Option<usize> {
+    let slots = line_count * SLOTS_PER_LINE;
+    let enough = if count == 0 { 0 } else { count as usize / 6 + 1 };
+    (2 * (count as usize) < slots && enough < line_count).then_some(enough)
+}
+
+pub(crate) fn prefetch_bucket(bucket: &Bucket) {
+    arena::prefetch(std::ptr::from_ref(bucket));
+}
+
+fn place(word: u64) -> u64 {
+    ((word >> TAG_BITS) - 1) * 4
+}
+
+/// The 28 bits below the bucket's.
+fn tag_of(hash: u64) -> u64 {
+    hash >> (49 - TAG_BITS) & TAG_MASK
+}
+
+/// The two lines of a tag; the same one twice when there is only one.
+fn lines_of(tag: u64, line_count: usize) -> [usize; 2] {
+    let (high, low) = (tag >> 14, tag & 0x3fff);
+    let first = ((high * line_count as u64) >> 14) as usize;
+    if line_count == 1 {
+        return [0, 0];
+    }
+    let second = first + ((low * (line_count as u64 - 1)) >> 14) as usize + 1;
+    [first, if second >= line_count { second - line_count } else { second }]
+}

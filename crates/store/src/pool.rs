@@ -1,0 +1,387 @@
+//! All memory, under one lock that is taken once for a segment, a run of lines or a large value: what is free,
+//! what waits for readers, and in which order segments are to be evicted.
+//!
+//! **Invariant**: segments whose pages were touched, large values and the ghost table together stay within
+//! the limit, except after the limit was lowered, until enough was evicted.
+#![allow(unsafe_code, reason = "gives memory back")]
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use crate::arena::{Arena, Block};
+use crate::index::Run;
+use crate::limits::{CLEAN_SHARE, CLEAN_SHARE_NO_EVICT, SCAN_WINDOW, SWEEP_PAUSE_MS};
+use crate::lines::LinePool;
+use crate::readers::Readers;
+use crate::record::exptime_to_ms;
+use crate::segments::{Kind, Segments};
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) limit: u64,
+    pub(crate) ghost_bytes: u64,
+    /// Bytes of large values, those included that wait for readers.
+    large_bytes: u64,
+    /// Segments with pages in memory.
+    resident: u64,
+    /// Free ones of these.
+    free: Vec<u32>,
+    /// Free ones without pages.
+    bare: Vec<u32>,
+    /// The first id never used.
+    fresh: u32,
+    states: Vec<State>,
+    queues: [VecDeque<(u32, u64)>; 2],
+    sealed_counts: [usize; 2],
+    /// Counts sealings and large values: the age by which queues are compared.
+    clock: u64,
+    pub(crate) large: VecDeque<Large>,
+    /// Large values that are in the index.
+    pub(crate) large_count: usize,
+    retired: VecDeque<(u64, Retired)>,
+    pub(crate) lines: LinePool,
+    scan_at: u32,
+    sweep: Sweep,
+    /// Free segments kept back for items that move.
+    reserve: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Open,
+    /// In its kind's queue, under this number.
+    Sealed(u64),
+    /// Being walked, holding lines, or waiting for readers.
+    Taken,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Retired {
+    Segment(u32),
+    Run(Run),
+    Block(Block),
+}
+
+/// A large value in the order of eviction. It is out of date when the index has no such item with that seq.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Large {
+    pub(crate) hash: u64,
+    pub(crate) seq: u64,
+    pub(crate) age: u64,
+}
+
+/// A search of all memory for dead items, where nothing may be evicted.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// The next segment, while one goes on.
+    at: Option<u32>,
+    next_ms: u64,
+    wipes: u64,
+}
+
+/// What to look at to get room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pick {
+    Segment {
+        id: u32,
+        aim: Aim,
+    },
+    Large(Large),
+    /// All large values, for dead ones.
+    SweepLarge,
+}
+
+/// What a segment is walked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Its dead bytes: the live items move.
+    Clean,
+    /// Its unused items go.
+    Evict,
+    /// Its dead items are found; the live ones stay where they are.
+    Sweep,
+}
+
+impl Pool {
+    pub(crate) fn new(limit: u64, segment_len: usize, reserve: u64) -> Self {
+        Self {
+            limit,
+            ghost_bytes: 0,
+            large_bytes: 0,
+            resident: 0,
+            free: Vec::new(),
+            bare: Vec::new(),
+            fresh: 0,
+            states: Vec::new(),
+            queues: [VecDeque::new(), VecDeque::new()],
+            sealed_counts: [0, 0],
+            clock: 0,
+            large: VecDeque::new(),
+            large_count: 0,
+            retired: VecDeque::new(),
+            lines: LinePool::new(segment_len),
+            scan_at: 0,
+            sweep: Sweep::default(),
+            reserve,
+        }
+    }
+
+    /// Memory that is really used.
+    pub(crate) fn used(&self, segment_len: usize) -> u64 {
+        self.resident * segment_len as u64 + self.large_bytes + self.ghost_bytes
+    }
+
+    /// Segments that could be taken now.
+    pub(crate) fn available(&self, segment_len: usize) -> u64 {
+        self.free.len() as u64 + self.limit.saturating_sub(self.used(segment_len)) / segment_len as u64
+    }
+
+    /// True when a segment may be taken for new items.
+    pub(crate) fn has_room(&self, segment_len: usize) -> bool {
+        self.used(segment_len) <= self.limit && self.available(segment_len) > self.reserve
+    }
+
+    /// How often to look for more room before giving up: everything can be met a few times.
+    pub(crate) fn tries_max(&self) -> usize {
+        64 + 4 * self.states.len() + 8 * self.large.len()
+    }
+
+    /// Puts a large value that was met at its queue's end.
+    pub(crate) fn requeue_large(&mut self, large: Large) {
+        self.clock += 1;
+        self.large.push_back(Large { age: self.clock, ..large });
+    }
+
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Frees what no reader can see any more.
+    pub(crate) fn collect(&mut self, readers: &Readers, segments: &Segments, arena: &Arena) {
+        let oldest = if self.retired.is_empty() { 0 } else { readers.oldest() };
+        while let Some((epoch, retired)) = self.retired.front().copied().filter(|(epoch, _)| *epoch <= oldest)
+        {
+            debug_assert!(epoch > 0);
+            self.retired.pop_front();
+            match retired {
+                Retired::Segment(id) => self.free(id),
+                Retired::Run(run) => {
+                    if let Some(id) = self.lines.release(run) {
+                        self.free(id);
+                    }
+                }
+                Retired::Block(block) => {
+                    self.large_bytes -= Block::cost(block.len);
+                    // SAFETY: no slot names its record, and every reader from before that is gone.
+                    unsafe { block.free() };
+                }
+            }
+        }
+        while self.used(segments.segment_len) > self.limit && self.give_back(segments, arena) {}
+    }
+
+    fn free(&mut self, id: u32) {
+        self.states[id as usize] = State::Free;
+        self.free.push(id);
+    }
+
+    /// Returns the pages of one free segment to the system.
+    fn give_back(&mut self, segments: &Segments, arena: &Arena) -> bool {
+        let Some(id) = self.free.pop() else { return false };
+        // SAFETY: free segments are referred to by nobody.
+        unsafe { arena.discard(segments.place(id), segments.segment_len) };
+        self.bare.push(id);
+        self.resident -= 1;
+        true
+    }
+
+    /// A segment to write to. For items that move, down to the last one.
+    pub(crate) fn take(&mut self, moving: bool, segments: &Segments, arena: &Arena) -> Option<u32> {
+        if !moving && !self.has_room(segments.segment_len) {
+            return None;
+        }
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None if self.available(segments.segment_len) == 0 => return None,
+            None => self.take_bare(segments, arena)?,
+        };
+        self.states[id as usize] = State::Open;
+        Some(id)
+    }
+
+    fn take_bare(&mut self, segments: &Segments, arena: &Arena) -> Option<u32> {
+        let id = match self.bare.pop() {
+            Some(id) => id,
+            None => {
+                if !segments.open(self.fresh, arena) {
+                    return None;
+                }
+                self.states.push(State::Free);
+                self.fresh += 1;
+                self.fresh - 1
+            }
+        };
+        self.resident += 1;
+        Some(id)
+    }
+
+    /// Takes memory for a large value, from free segments where the limit asks for it.
+    pub(crate) fn take_large(&mut self, cost: u64, segments: &Segments, arena: &Arena) -> bool {
+        while self.used(segments.segment_len) + cost > self.limit {
+            if self.available(segments.segment_len) <= self.reserve || !self.give_back(segments, arena) {
+                return false;
+            }
+        }
+        self.large_bytes += cost;
+        true
+    }
+
+    pub(crate) fn untake_large(&mut self, cost: u64) {
+        self.large_bytes -= cost;
+    }
+
+    pub(crate) fn push_large(&mut self, hash: u64, seq: u64) {
+        self.clock += 1;
+        self.large.push_back(Large { hash, seq, age: self.clock });
+        self.large_count += 1;
+    }
+
+    /// Lines that are all free; from a new segment when there is none.
+    pub(crate) fn take_run(&mut self, line_count: usize, segments: &Segments, arena: &Arena) -> Option<Run> {
+        if let Some(run) = self.lines.take(line_count) {
+            return Some(run);
+        }
+        let id = self.take(false, segments, arena)?;
+        self.states[id as usize] = State::Taken;
+        self.lines.add(id, segments.place(id));
+        self.lines.take(line_count)
+    }
+
+    pub(crate) fn free_run(&mut self, run: Run) {
+        if let Some(id) = self.lines.release(run) {
+            self.free(id);
+        }
+    }
+
+    pub(crate) fn retire_run(&mut self, run: Run, readers: &Readers) {
+        self.retired.push_back((readers.raise(), Retired::Run(run)));
+    }
+
+    pub(crate) fn retire_block(&mut self, block: Block, readers: &Readers) {
+        self.large_count -= 1;
+        self.retired.push_back((readers.raise(), Retired::Block(block)));
+    }
+
+    pub(crate) fn retire_segment(&mut self, id: u32, readers: &Readers) {
+        self.states[id as usize] = State::Taken;
+        self.retired.push_back((readers.raise(), Retired::Segment(id)));
+    }
+
+    /// Puts a full segment at its queue's end.
+    pub(crate) fn seal(&mut self, id: u32, kind: Kind) {
+        self.clock += 1;
+        self.states[id as usize] = State::Sealed(self.clock);
+        self.sealed_counts[kind as usize] += 1;
+        let queue = &mut self.queues[kind as usize];
+        queue.push_back((id, self.clock));
+        if queue.len() > 2 * self.states.len() + 64 {
+            let states = &self.states;
+            queue.retain(|(id, number)| states[*id as usize] == State::Sealed(*number));
+        }
+    }
+
+    /// What to look at next to get room; marked as taken.
+    pub(crate) fn pick(&mut self, now_ms: u64, evict: bool, wipes: u64, segments: &Segments) -> Option<Pick> {
+        let pick = match self.pick_dead(now_ms, evict, segments) {
+            Some(id) => Pick::Segment { id, aim: Aim::Clean },
+            None if evict => self.pick_oldest(segments)?,
+            None => self.pick_sweep(now_ms, wipes, segments)?,
+        };
+        if let Pick::Segment { id, .. } = pick {
+            self.states[id as usize] = State::Taken;
+            self.sealed_counts[segments.get(id).kind() as usize] -= 1;
+        }
+        Some(pick)
+    }
+
+    fn is_sealed(&self, id: u32, segments: &Segments) -> bool {
+        matches!(self.states[id as usize], State::Sealed(_))
+            && segments.get(id).writers.load(Ordering::Acquire) == 0
+    }
+
+    /// A segment of the next window whose items are all expired, or else the one with most dead bytes.
+    fn pick_dead(&mut self, now_ms: u64, evict: bool, segments: &Segments) -> Option<u32> {
+        let mut best = None;
+        for _ in 0..SCAN_WINDOW.min(self.states.len()) {
+            self.scan_at = (self.scan_at + 1) % self.states.len() as u32;
+            let id = self.scan_at;
+            if !self.is_sealed(id, segments) {
+                continue;
+            }
+            let segment = segments.get(id);
+            let (dead, used) = (segment.dead.load(Ordering::Relaxed), segment.used.load(Ordering::Relaxed));
+            let stuck = segment.stuck.load(Ordering::Relaxed);
+            if stuck > 0 && dead <= stuck {
+                continue;
+            }
+            let latest = segment.latest_exptime.load(Ordering::Relaxed);
+            if latest != u32::MAX && exptime_to_ms(latest) <= now_ms {
+                return Some(id);
+            }
+            let share = match (evict, segment.kind()) {
+                (false, _) => CLEAN_SHARE_NO_EVICT,
+                (true, Kind::Main) => CLEAN_SHARE,
+                // The small queue is short; its order matters more than its holes.
+                (true, Kind::Small) => 2,
+            };
+            if dead >= (used / share).max(1) && best.is_none_or(|(most, _)| dead > most) {
+                best = Some((dead, id));
+            }
+        }
+        best.map(|(_, id)| id)
+    }
+
+    /// The oldest segment of the queue whose turn it is, or a large value when that is older.
+    fn pick_oldest(&mut self, segments: &Segments) -> Option<Pick> {
+        let [small, main] = self.sealed_counts;
+        let first = if small * 10 >= small + main { Kind::Small } else { Kind::Main };
+        let second = if first == Kind::Small { Kind::Main } else { Kind::Small };
+        let oldest = self.oldest(first, segments).or_else(|| self.oldest(second, segments));
+        if let Some(large) = self.large.front().copied()
+            && oldest.is_none_or(|(_, number)| large.age < number)
+        {
+            self.large.pop_front();
+            return Some(Pick::Large(large));
+        }
+        oldest.map(|(id, _)| Pick::Segment { id, aim: Aim::Evict })
+    }
+
+    /// The queue's first segment that nobody writes to; it stays in the queue until its state changes.
+    fn oldest(&mut self, kind: Kind, segments: &Segments) -> Option<(u32, u64)> {
+        for _ in 0..self.queues[kind as usize].len() {
+            let (id, number) = *self.queues[kind as usize].front()?;
+            if self.states[id as usize] == State::Sealed(number) {
+                if self.is_sealed(id, segments) {
+                    return Some((id, number));
+                }
+                self.queues[kind as usize].push_back((id, number));
+            }
+            self.queues[kind as usize].pop_front();
+        }
+        None
+    }
+
+    fn pick_sweep(&mut self, now_ms: u64, wipes: u64, segments: &Segments) -> Option<Pick> {
+        if self.sweep.at.is_none() && (now_ms >= self.sweep.next_ms || wipes != self.sweep.wipes) {
+            self.sweep = Sweep { at: Some(0), next_ms: now_ms + SWEEP_PAUSE_MS, wipes };
+            if !self.large.is_empty() {
+                return Some(Pick::SweepLarge);
+            }
+        }
+        let first = self.sweep.at?;
+        let id = (first..self.fresh).find(|id| self.is_sealed(*id, segments));
+        self.sweep.at = id.map(|id| id + 1);
+        id.map(|id| Pick::Segment { id, aim: Aim::Sweep })
+    }
+}

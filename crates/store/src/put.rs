@@ -1,0 +1,300 @@
+//! Writing an item: room for its slot, room for its record, the value, the slot.
+//!
+//! Everything that may fail comes first, so a write that is refused leaves the old item as it was. The old
+//! item cannot be evicted by the write that replaces it: it is at hand while the value is written.
+#![allow(unsafe_code, reason = "writes records into reserved space")]
+
+use crate::arena::Block;
+use crate::counters::Counters;
+use crate::heap::{Heap, Held, key_of, record_cost};
+use crate::index::{Found, Run, longer};
+use crate::item::{ItemView, Key, Put, PutError};
+use crate::lane::{Lane, Wanted};
+use crate::limits::KEY_LEN_MAX;
+use crate::pool::Large;
+use crate::record::{Draft, INLINE_LEN_MAX, Record, Shape, exptime_to_steps};
+use crate::segments::Kind;
+use crate::store::BucketGuard;
+
+/// Space for one item that is not in the index yet. Dropped unused, it is given back.
+struct Space<'a> {
+    heap: &'a Heap,
+    at: u64,
+    len: usize,
+    block: Option<Block>,
+    draft: Draft<'a>,
+    linked: bool,
+}
+
+impl Drop for Space<'_> {
+    fn drop(&mut self) {
+        if !self.linked {
+            self.heap.bury(self.at, self.len);
+            self.heap.free_unused(self.block);
+        }
+        self.heap.written(self.at);
+    }
+}
+
+impl<'a> BucketGuard<'a> {
+    /// Stores an item of `value_len` bytes; `fill` writes all of the value, which holds anything before, and
+    /// may look at the live old item. Returns the new cas.
+    ///
+    /// # Panics
+    /// If the key's hash is not its hash, its bucket is not the locked one, or it is longer than
+    /// [`KEY_LEN_MAX`].
+    pub fn put(
+        &mut self,
+        key: Key<'_>,
+        now_ms: u64,
+        put: &Put,
+        value_len: usize,
+        fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
+    ) -> Result<u64, PutError> {
+        assert!(key.bytes.len() <= KEY_LEN_MAX, "a key of {} bytes", key.bytes.len());
+        assert_eq!(key.hash, key_of(key.bytes).hash, "a key comes with another key's hash");
+        if self.store.too_large(key.bytes.len(), value_len) {
+            return Err(PutError::TooLarge);
+        }
+        let heap = &self.store.heap;
+        let stored = self.find_slot(key, now_ms).and_then(|slot| {
+            let space = self.space(key, now_ms, put, value_len, slot)?;
+            Some(self.write(key, now_ms, put, space, slot, fill))
+        });
+        stored.ok_or_else(|| {
+            Counters::add(&heap.counters(self.index).out_of_memory, 1);
+            PutError::OutOfMemory
+        })
+    }
+
+    fn held(&mut self, keep: Option<u64>) -> Held<'_> {
+        Held { bucket: self.index, writes: &mut self.writes, keep }
+    }
+
+    /// The key's slot, or a free one for it.
+    fn find_slot(&mut self, key: Key<'_>, now_ms: u64) -> Option<Slot> {
+        if let Some((found, _)) = self.record(key) {
+            return Some(Slot::Old(found));
+        }
+        loop {
+            let (free, run) = (self.slots().free(key.hash), self.bucket().run());
+            if let Some(slot) = free {
+                return Some(Slot::Free(slot));
+            }
+            if !self.grow(run, now_ms) {
+                break;
+            }
+        }
+        self.drop_rival(key)
+    }
+
+    /// Replaces the run by a longer one that has room for what is in it; false when there is no memory or the
+    /// run is sparse already.
+    fn grow(&mut self, old: Run, now_ms: u64) -> bool {
+        let heap = &self.store.heap;
+        let line_count_max = heap.pool().lines.line_count_max();
+        let mut line_count = old.line_count;
+        loop {
+            let Some(longer) = longer(line_count, self.writes.count, line_count_max) else { return false };
+            line_count = longer;
+            let Some(run) = self.take_run(line_count, now_ms) else { return false };
+            // SAFETY: nobody else knows the new run yet.
+            let new = unsafe { run.slots(&heap.arena) };
+            if new.fill_from(self.slots()) {
+                self.bucket().set_run(run);
+                if old.line_count > 0 {
+                    heap.pool().retire_run(old, &heap.readers);
+                }
+                return true;
+            }
+            heap.pool().free_run(run);
+        }
+    }
+
+    fn take_run(&mut self, line_count: usize, now_ms: u64) -> Option<Run> {
+        let heap = &self.store.heap;
+        let mut run = heap.pool().take_run(line_count, &heap.segments, &heap.arena);
+        if run.is_none() {
+            let mut lane = heap.lane(self.index);
+            heap.make_room(&mut lane, now_ms, &mut self.held(None), |pool| {
+                run = pool.take_run(line_count, &heap.segments, &heap.arena);
+                run.is_some()
+            });
+        }
+        run
+    }
+
+    /// Evicts one of the items whose slots are in the way.
+    fn drop_rival(&mut self, key: Key<'_>) -> Option<Slot> {
+        let heap = &self.store.heap;
+        // SAFETY: the lock is held, and the run stays.
+        let slots = unsafe { heap.buckets[self.index].run().slots(&heap.arena) };
+        let rival = slots.rival(key.hash).filter(|_| heap.evict)?;
+        // SAFETY: a place in a slot, under the lock.
+        let record = unsafe { Record::new(&heap.arena, rival.at) };
+        heap.counters(self.index).dropped(record, heap.absent(&heap.buckets[self.index], record, 0));
+        heap.unlink(self.index, &mut self.writes, slots, rival, record);
+        slots.free(key.hash).map(Slot::Free)
+    }
+
+    /// Memory for the record, and for a large value.
+    fn space(
+        &mut self,
+        key: Key<'_>,
+        now_ms: u64,
+        put: &Put,
+        value_len: usize,
+        slot: Slot,
+    ) -> Option<Space<'a>> {
+        let heap = &self.store.heap;
+        let inline = Shape::new(key.bytes.len(), value_len, put, false);
+        let large = value_len > INLINE_LEN_MAX || inline.len() > heap.segments.record_len_max();
+        let shape = Shape::new(key.bytes.len(), value_len, put, large);
+        let keep = slot.old().map(|found| found.at);
+        let kind = match keep {
+            Some(at) => heap.segments.of(at).kind(),
+            None if heap.ghost.contains(key.hash) => Kind::Main,
+            None => Kind::Small,
+        };
+        let wanted = Wanted { kind, shape, exptime: exptime_to_steps(put.exptime_ms, now_ms), moving: false };
+        let mut lane = heap.lane(self.index);
+        let held = &mut self.held(keep);
+        let block =
+            if large { Some(heap.take_block(&mut lane, value_len as u64, now_ms, held)?) } else { None };
+        let Some(at) = heap.reserve_or_evict(&mut lane, wanted, now_ms, held) else {
+            heap.free_unused(block);
+            return None;
+        };
+        // SAFETY: the space was reserved for this record.
+        let draft = unsafe { Draft::new(&heap.arena, at, shape, block) };
+        let space = Space { heap, at, len: shape.len(), block, draft, linked: false };
+        heap.pace(&mut lane, shape.len(), now_ms, held);
+        Some(space)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what to write, where, and what it replaces")]
+    fn write(
+        &mut self,
+        key: Key<'_>,
+        now_ms: u64,
+        put: &Put,
+        mut space: Space<'a>,
+        slot: Slot,
+        fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
+    ) -> u64 {
+        let heap = &self.store.heap;
+        // SAFETY: the lock is held, and the run stays.
+        let slots = unsafe { heap.buckets[self.index].run().slots(&heap.arena) };
+        // SAFETY: the place of the old item, which stays where it is while room is made.
+        let old = slot.old().map(|found| (found, unsafe { Record::new(&heap.arena, found.at) }));
+        let live = old.filter(|(_, record)| heap.absent(self.bucket(), *record, now_ms).is_none());
+        let frequency = live.map_or(0, |(_, record)| record.frequency());
+        let value = space.draft.fill(key.bytes, put, frequency, now_ms);
+        fill(value, live.map(|(_, record)| record.view(self.index, now_ms)));
+        self.writes.seq += 1;
+        let seq = self.writes.seq;
+        space.draft.seal(seq);
+        let counters = heap.counters(self.index);
+        counters.linked(record_cost(space.len, space.block));
+        Counters::add(&counters.total_items, 1);
+        if space.block.is_some() {
+            heap.queue_large(key.hash, seq);
+        }
+        match slot {
+            Slot::Old(found) => slots.replace(found, key.hash, space.at),
+            Slot::Free(free) => {
+                slots.set(free, key.hash, space.at);
+                self.writes.count += 1;
+            }
+        }
+        space.linked = true;
+        if let Some((found, record)) = old {
+            heap.let_go(self.index, found.at, record);
+        }
+        put.cas.unwrap_or(seq << 15 | self.index as u64)
+    }
+}
+
+impl Heap {
+    fn reserve_or_evict(
+        &self,
+        lane: &mut Lane,
+        wanted: Wanted,
+        now_ms: u64,
+        held: &mut Held<'_>,
+    ) -> Option<u64> {
+        for _ in 0..RESERVE_TRIES {
+            if let Some(at) = self.reserve(lane, wanted, now_ms) {
+                return Some(at);
+            }
+            if !self.make_room(lane, now_ms, held, |pool| pool.has_room(self.segments.segment_len)) {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn take_block(&self, lane: &mut Lane, len: u64, now_ms: u64, held: &mut Held<'_>) -> Option<Block> {
+        let cost = Block::cost(len);
+        if cost > self.pool().limit {
+            return None;
+        }
+        if !self.make_room(lane, now_ms, held, |pool| pool.take_large(cost, &self.segments, &self.arena)) {
+            return None;
+        }
+        let block = Block::new(len);
+        if block.is_none() {
+            self.pool().untake_large(cost);
+        }
+        block
+    }
+
+    /// Gives the memory of a block back that never got into the index.
+    fn free_unused(&self, block: Option<Block>) {
+        if let Some(block) = block {
+            self.pool().untake_large(Block::cost(block.len));
+            // SAFETY: nobody else ever knew it.
+            unsafe { block.free() };
+        }
+    }
+
+    fn queue_large(&self, hash: u64, seq: u64) {
+        let mut pool = self.pool();
+        pool.push_large(hash, seq);
+        if pool.large.len() > 2 * pool.large_count + LARGE_QUEUE_SLACK {
+            let mut large = std::mem::take(&mut pool.large);
+            large.retain(|large| (large.hash, large.seq) == (hash, seq) || self.is_current(large));
+            pool.large = large;
+        }
+    }
+
+    fn is_current(&self, large: &Large) -> bool {
+        let _pin = self.readers.pin();
+        // SAFETY: the pin is held.
+        let slots = unsafe { self.buckets[(large.hash >> 49) as usize].run().slots(&self.arena) };
+        // SAFETY: likewise.
+        slots.find(large.hash, |at| unsafe { Record::new(&self.arena, at) }.seq() == large.seq).is_some()
+    }
+}
+
+/// Where the index will name the new item.
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    Old(Found),
+    Free(usize),
+}
+
+impl Slot {
+    fn old(self) -> Option<Found> {
+        match self {
+            Self::Old(found) => Some(found),
+            Self::Free(_) => None,
+        }
+    }
+}
+
+/// Other lanes may take the segment that was freed; then it is tried again.
+const RESERVE_TRIES: usize = 8;
+
+/// Entries of large values that may be out of date, besides as many as there are values.
+const LARGE_QUEUE_SLACK: usize = 64;
