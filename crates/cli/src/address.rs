@@ -24,9 +24,9 @@ pub(crate) fn list(flag: &str, text: &str, default_port: u16) -> Result<Vec<Stri
 pub(crate) fn with_port(flag: &str, text: &str, default_port: u16) -> Result<String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.starts_with('[') && host.ends_with(']') => {
-            let port: u16 = port
-                .parse()
-                .with_context(|| format!("{flag} \"{text}\": the port \"{port}\" is not a number up to 65535"))?;
+            let port: u16 = port.parse().with_context(|| {
+                format!("{flag} \"{text}\": the port \"{port}\" is not a number up to 65535")
+            })?;
             (host, port)
         }
         _ => (text, default_port),
@@ -34,13 +34,19 @@ pub(crate) fn with_port(flag: &str, text: &str, default_port: u16) -> Result<Str
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
         bail!("{flag} \"{text}\": write host:port");
     }
-    if host.contains(':') && !host.starts_with('[') { Ok(format!("[{host}]:{port}")) } else { Ok(format!("{host}:{port}")) }
+    if host.contains(':') && !host.starts_with('[') {
+        Ok(format!("[{host}]:{port}"))
+    } else {
+        Ok(format!("{host}:{port}"))
+    }
 }
 
 /// Resolves one `host:port` to all its socket addresses.
 pub(crate) fn resolve(flag: &str, address: &str) -> Result<Vec<SocketAddr>> {
-    let found: Vec<SocketAddr> =
-        address.to_socket_addrs().with_context(|| format!("{flag} \"{address}\": cannot be resolved"))?.collect();
+    let found: Vec<SocketAddr> = address
+        .to_socket_addrs()
+        .with_context(|| format!("{flag} \"{address}\": cannot be resolved"))?
+        .collect();
     if found.is_empty() {
         bail!("{flag} \"{address}\": the name has no address");
     }
@@ -53,7 +59,13 @@ mod tests {
 
     #[test]
     fn ports_are_filled_in() {
-        let check = |text: &str, expect: &[&str]| assert_eq!(list("-l", text, 11211).ok(), Some(expect.iter().map(ToString::to_string).collect()), "{text}");
+        let check = |text: &str, expect: &[&str]| {
+            assert_eq!(
+                list("-l", text, 11211).ok(),
+                Some(expect.iter().map(ToString::to_string).collect()),
+                "{text}"
+            )
+        };
         check("a", &["a:11211"]);
         check("a:1, b:2", &["a:1", "b:2"]);
         check("::1", &["[::1]:11211"]);

@@ -30,8 +30,6 @@ pub(crate) struct Node {
     #[serde(default)]
     pub(crate) pid: u32,
     pub(crate) lease_left_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) incarnation: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,13 +40,15 @@ struct Nodes {
 impl Api {
     /// `address` is `host:port`.
     pub(crate) fn new(address: &str) -> Self {
-        let agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
+        let agent =
+            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         Self { base: format!("http://{address}"), agent: agent.into() }
     }
 
     /// All nodes.
     pub(crate) fn nodes(&self) -> Result<Vec<Node>> {
-        let nodes: Nodes = serde_json::from_value(self.get("/v1/nodes")?).context("the manager's list of nodes")?;
+        let nodes: Nodes =
+            serde_json::from_value(self.get("/v1/nodes")?).context("the manager's list of nodes")?;
         Ok(nodes.nodes)
     }
 
@@ -75,10 +75,9 @@ impl Api {
             anyhow!("no manager answers at {}: {error}; start one (`doled up`), or name it with --manager HOST:PORT", self.base)
         })?;
         let status = response.status();
-        let body: Value = response
-            .body_mut()
-            .read_json()
-            .with_context(|| format!("{} answers {status} without JSON; is it a doled manager?", self.base))?;
+        let body: Value = response.body_mut().read_json().with_context(|| {
+            format!("{} answers {status} without JSON; is it a doled manager?", self.base)
+        })?;
         if !status.is_success() {
             bail!("{}", body["error"].as_str().unwrap_or("the manager refuses and does not say why"));
         }

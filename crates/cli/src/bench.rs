@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
 use ::bench::{BenchOptions, Ending, Popularity, ValueSize};
+use anyhow::{Result, bail};
 use clap::Args;
 
 /// Flags of `doled bench`.
@@ -156,7 +156,10 @@ fn value_size(text: &str) -> Result<ValueSize> {
     let number = |part: &str| part.parse::<usize>().ok().filter(|&len| len <= 1 << 30);
     let size = match text.split_once('-') {
         None => number(text).map(ValueSize::Fixed),
-        Some((from, to)) => number(from).zip(number(to)).filter(|(from, to)| from <= to).map(|(from, to)| ValueSize::Range(from, to)),
+        Some((from, to)) => number(from)
+            .zip(number(to))
+            .filter(|(from, to)| from <= to)
+            .map(|(from, to)| ValueSize::Range(from, to)),
     };
     match size {
         Some(size) => Ok(size),

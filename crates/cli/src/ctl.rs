@@ -124,7 +124,10 @@ fn print_status(answer: &Value) {
 }
 
 fn print_nodes(nodes: &[Node]) {
-    println!("{:<16} {:<22} {:<9} {:>8} {:>8} {:>9} {:>8}", "name", "address", "state", "buckets", "target", "lease ms", "pid");
+    println!(
+        "{:<16} {:<22} {:<9} {:>8} {:>8} {:>9} {:>8}",
+        "name", "address", "state", "buckets", "target", "lease ms", "pid"
+    );
     for node in nodes {
         let lease = node.lease_left_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
         println!(
@@ -137,7 +140,8 @@ fn print_nodes(nodes: &[Node]) {
 fn print_buckets(answer: &Value) {
     println!("{:>6} {:>6} {:>20}  node", "first", "count", "generation");
     for run in answer["buckets"].as_array().into_iter().flatten() {
-        let generation = run["generation"].as_str().map_or_else(|| run["generation"].to_string(), str::to_owned);
+        let generation =
+            run["generation"].as_str().map_or_else(|| run["generation"].to_string(), str::to_owned);
         println!(
             "{:>6} {:>6} {generation:>20}  {}",
             run["first"],
@@ -146,4 +150,3 @@ fn print_buckets(answer: &Value) {
         );
     }
 }
-

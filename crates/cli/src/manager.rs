@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use ::manager::{Manager, ManagerOptions, Verbosity};
+use anyhow::Result;
 use clap::Args;
 
 /// Flags of `doled manager`.
@@ -36,4 +38,35 @@ pub(crate) struct ManagerArgs {
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// Runs the manager until SIGINT or SIGTERM.
+pub(crate) fn run(args: &ManagerArgs) -> Result<ExitCode> {
+    let options = options(args)?;
+    let mut signals = crate::signals::register()?;
+    let manager = Manager::start(options)?;
+    let stop = manager.stop_handle();
+    std::thread::spawn(move || {
+        crate::signals::wait(&mut signals);
+        stop.stop();
+    });
+    manager.wait()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &ManagerArgs) -> Result<ManagerOptions> {
+    let address = crate::address::with_port("--listen", &args.listen, 11311)?;
+    let listen = crate::address::resolve("--listen", &address)?[0];
+    Ok(ManagerOptions {
+        insecure_listen: args.insecure_listen,
+        bootstrap: args.bootstrap,
+        auto_add: args.auto_add,
+        lease: Duration::from_millis(u64::from(args.lease_ms)),
+        verbosity: match args.verbose {
+            0 => Verbosity::Quiet,
+            1 => Verbosity::Changes,
+            _ => Verbosity::Everything,
+        },
+        ..ManagerOptions::new(listen, args.data.clone())
+    })
 }

@@ -20,7 +20,8 @@ pub(crate) fn tie(command: &mut Command) {
 /// In the child: asks the kernel for a SIGTERM when the parent dies. Does nothing in an untied process.
 pub(crate) fn die_with_parent() -> Result<()> {
     let Ok(value) = env::var(PARENT_ENV) else { return Ok(()) };
-    let parent: i32 = value.parse().with_context(|| format!("{PARENT_ENV}=\"{value}\" is not a process id"))?;
+    let parent: i32 =
+        value.parse().with_context(|| format!("{PARENT_ENV}=\"{value}\" is not a process id"))?;
     if getppid().map(rustix::process::Pid::as_raw_pid) == Some(parent) {
         set_parent_process_death_signal(Some(Signal::TERM)).context("tie to the parent process")?;
     }

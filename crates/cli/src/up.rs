@@ -83,7 +83,10 @@ fn check(args: &UpArgs) -> Result<()> {
     }
     let last = u32::from(args.port) + u32::from(plan::MANAGER_PORT_OFFSET) + u32::from(args.nodes);
     if args.port != 0 && last > u32::from(u16::MAX) {
-        bail!("--port {}: the manager and the nodes use the ports up to {last}, which do not exist", args.port);
+        bail!(
+            "--port {}: the manager and the nodes use the ports up to {last}, which do not exist",
+            args.port
+        );
     }
     Ok(())
 }
@@ -107,7 +110,8 @@ impl Home {
                 (path, None)
             }
             None => {
-                let dir = tempfile::Builder::new().prefix("doled-").tempdir().context("a temporary directory")?;
+                let dir =
+                    tempfile::Builder::new().prefix("doled-").tempdir().context("a temporary directory")?;
                 (dir.path().to_owned(), Some(dir))
             }
         };

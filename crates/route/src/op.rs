@@ -28,8 +28,8 @@ pub struct Op {
     pub hash: KeyHash,
     /// When its caller is told, whatever happens.
     pub deadline: Instant,
-    /// When it was given to the router.
-    pub started: Instant,
+    /// Until when the present attempt is waited for; a create is stamped with it, so until then it may still land.
+    pub attempt_until: Instant,
     pub(crate) attempts: u8,
     /// The map under which it was sent last; only a newer one makes another attempt worth while at once.
     pub(crate) map_version: MapVersion,

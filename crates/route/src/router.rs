@@ -178,7 +178,7 @@ impl Router {
             class,
             hash,
             deadline: now + time,
-            started: now,
+            attempt_until: now,
             attempts: 0,
             map_version: MapVersion::NONE,
             in_doubt: false,
@@ -187,9 +187,39 @@ impl Router {
         (op, step)
     }
 
+    /// An op for a request that goes to one backend whatever its keys; it fails when that fails.
+    pub fn pin(&self, now: Instant) -> Op {
+        Op {
+            class: Class::Create,
+            hash: KeyHash(0),
+            deadline: now + self.options.write_budget,
+            attempt_until: now + self.options.timeout,
+            attempts: 1,
+            map_version: MapVersion::NONE,
+            in_doubt: false,
+        }
+    }
+
     /// A parked request's time has come, or a newer map has.
     pub fn resume(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
+        if op.in_doubt && op.class != Class::Delete {
+            return self.unknown(op, now);
+        }
         if now >= op.deadline { self.give_up(op, Reason::NoOwner) } else { self.route(op, key, now) }
+    }
+
+    /// A request that was to be sent waited for its connection: where to, by now? Not another attempt.
+    pub fn reroute(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
+        let (attempts, until) = (op.attempts, op.attempt_until);
+        let step = self.route(op, key, now);
+        op.attempts = attempts;
+        op.attempt_until = until.min(op.attempt_until);
+        step
+    }
+
+    /// A question for the map was not answered.
+    pub fn fail_refresh(&mut self, now: Instant) {
+        self.refresh.handle_failed(now, &mut self.prng);
     }
 
     /// An attempt failed.
@@ -215,7 +245,7 @@ impl Router {
             // "fill, cas: NOT_OWNER -> Changed, never another generation".
             (Class::Bound, Outcome::NotOwner) => Step::Answer(Failure::Changed),
             (_, Outcome::Expired) => Step::Answer(Failure::NotDone(Reason::Expired)),
-            (_, Outcome::Lost | Outcome::TimedOut) => Step::Answer(Failure::Unknown),
+            (_, Outcome::Lost | Outcome::TimedOut) => self.unknown(op, now),
         }
     }
 
@@ -280,6 +310,15 @@ impl Router {
         self.park(op, now)
     }
 
+    /// A write that was sent may land until its stamp has passed, though its connection is gone (hazard b); the caller
+    /// is not told before, so that it never lands after the call returned.
+    fn unknown(&self, op: &Op, now: Instant) -> Step {
+        if self.is_managed() && now < op.attempt_until {
+            return Step::Park { until: op.attempt_until };
+        }
+        Step::Answer(Failure::Unknown)
+    }
+
     fn park(&self, op: &Op, now: Instant) -> Step {
         Step::Park { until: (now + RETRY_PAUSE).min(op.deadline) }
     }
@@ -302,6 +341,7 @@ impl Router {
             Err(reason) => return self.unroutable(op, reason, now),
         };
         op.attempts += 1;
+        op.attempt_until = (now + self.options.timeout).min(op.deadline);
         Step::Send { backend, generation }
     }
 

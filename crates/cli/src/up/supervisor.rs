@@ -78,7 +78,11 @@ impl Supervisor {
                 Ok(Event::Ended { index, status }) => {
                     let child = &mut self.children[index];
                     child.ended(Instant::now());
-                    bail!("{} ended {} before the cluster was up; its own message stands above", child.part.name, describe(status));
+                    bail!(
+                        "{} ended {} before the cluster was up; its own message stands above",
+                        child.part.name,
+                        describe(status)
+                    );
                 }
                 Err(_) => {}
             }
@@ -86,7 +90,10 @@ impl Supervisor {
                 return Ok(Some(ready));
             }
             if Instant::now() > deadline {
-                bail!("the cluster is not up after {} s; `doled ctl status` may say more", READY_TIMEOUT.as_secs());
+                bail!(
+                    "the cluster is not up after {} s; `doled ctl status` may say more",
+                    READY_TIMEOUT.as_secs()
+                );
             }
         }
     }
@@ -95,7 +102,8 @@ impl Supervisor {
     pub(super) fn run(&mut self) -> Result<()> {
         loop {
             let next = self.children.iter().filter_map(|child| child.restart_at).min();
-            let wait = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+            let wait =
+                next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
             match self.events.recv_timeout(wait) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Event::Ended { index, status }) => self.plan_restart(index, status),
@@ -128,7 +136,12 @@ impl Supervisor {
     fn plan_restart(&mut self, index: usize, status: Option<ExitStatus>) {
         let child = &mut self.children[index];
         let delay = child.ended(Instant::now());
-        println!("{} ended {}; starting it again in {:.1} s", child.part.name, describe(status), delay.as_secs_f64());
+        println!(
+            "{} ended {}; starting it again in {:.1} s",
+            child.part.name,
+            describe(status),
+            delay.as_secs_f64()
+        );
     }
 
     fn restart_due(&mut self) -> Result<()> {

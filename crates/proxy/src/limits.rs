@@ -1,0 +1,43 @@
+//! The proxy's named limits.
+
+use std::time::Duration;
+
+/// Requests of one client that may be unanswered; with more, its connection is not read until some are answered.
+pub const CLIENT_REQUESTS_MAX: usize = 1024;
+
+/// With fewer unanswered requests than this, a client that was held back is read again.
+pub const CLIENT_REQUESTS_LOW: usize = 256;
+
+/// Largest value that is passed on. A longer data block is swallowed and answered as too large, and a `set` deletes
+/// the key, as memcached does.
+pub const VALUE_LEN_MAX: usize = 1 << 20;
+
+/// Buffers of requests that a worker keeps for reuse.
+pub const SPARE_BUFFERS: usize = 1024;
+
+/// Larger buffers are given back to the allocator.
+pub const SPARE_BUFFER_LEN: usize = 16 << 10;
+
+/// Dirty reports waiting to be sent; beyond, a delete is answered as unknown at once.
+pub const REPORTS_MAX: usize = 4096;
+
+/// Dirty reports sent together before their answers are awaited.
+pub const REPORTS_IN_BATCH: usize = 64;
+
+/// How long a client waits for a dirty report of its delete; after that the outcome is unknown to it, and the report
+/// goes on.
+pub const REPORT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a manager may take to accept a connection, or to send the map.
+pub const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a manager may take to fence a bucket: longer than any lease that is in use (10 s and its margin).
+pub const FENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Pause after no manager could be reached.
+pub const MANAGER_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a reply from the manager: one map and what surrounds it.
+pub const MANAGER_REPLY_MAX: usize = proto::limits::CONTROL_FRAME_LEN_MAX + 64;
+
+const _: () = assert!(CLIENT_REQUESTS_LOW < CLIENT_REQUESTS_MAX);
