@@ -201,23 +201,22 @@ impl Worker {
             if self.link(id).conn != Some(conn) {
                 return Received { consumed: input.len(), next: Next::Close };
             }
-            match self.link(id).pipeline.next(rest) {
-                Replied::NeedMore { at_least } if at_least > net::limits::INPUT_MAX => break,
-                Replied::NeedMore { .. } => return Received { consumed, next: Next::More },
+            let is_good = match self.link(id).pipeline.next(rest) {
+                Replied::NeedMore { at_least } if at_least <= net::limits::INPUT_MAX => {
+                    return Received { consumed, next: Next::More };
+                }
                 Replied::One { consumed: len, asker, reply } => {
                     consumed += len;
                     let raw = rest.get(..len).unwrap_or_default();
-                    if !self.reply(io, id, asker, &reply, raw) {
-                        break;
-                    }
+                    self.reply(io, id, asker, &reply, raw)
                 }
-                Replied::Bad => break,
+                Replied::NeedMore { .. } | Replied::Bad => false,
+            };
+            if !is_good {
+                count(&self.counters.backend_failures);
+                self.break_link(io, id, clock::now(), false);
+                return Received { consumed: input.len(), next: Next::Close };
             }
-        }
-        if consumed < input.len() {
-            count(&self.counters.backend_failures);
-            self.break_link(io, id, clock::now(), false);
-            return Received { consumed: input.len(), next: Next::Close };
         }
         Received { consumed, next: Next::More }
     }
