@@ -28,12 +28,18 @@ def test_copy_exist_touch_cat_remove(port, tmp_path):
     assert tool("memccat", port, key).stdout.strip() == ""
 
 
-def capable(port):
-    """The ascii tests of memccapable, by name: passed or not."""
-    done = subprocess.run(["memccapable", "-h", "127.0.0.1", "-p", str(port), "-a"], capture_output=True, text=True)
-    found = dict(re.findall(r"^(ascii [a-z ]+?)\s*\[(pass|FAIL)\]", done.stdout, re.M))
-    assert len(found) > 15, done
-    return {name for name, result in found.items() if result == "pass"}
+# memccapable wants an error for `delete key 0 1 2`; memcached 1.6.45, whose behaviour the node has, deletes.
+# (Debian's is 1.6.18.)
+OTHER_VERSION = {"ascii delete", "ascii delete noreply"}
+
+
+def memccapable(port, *args):
+    return subprocess.run(["memccapable", "-h", "127.0.0.1", "-p", str(port), "-a", *args], capture_output=True, text=True)
+
+
+def passes(port, name):
+    """One test at a time: after a failure the tool goes on with a connection on which replies are left."""
+    return "[pass]" in memccapable(port, "-T", name).stdout
 
 
 def test_memccapable_passes_what_the_real_one_passes(node_port):
@@ -41,7 +47,10 @@ def test_memccapable_passes_what_the_real_one_passes(node_port):
     real = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port)])
     try:
         wait_until(lambda: answers(port), 10, "memcached answers")
-        assert capable(port) - capable(node_port) == set()
+        names = [line.split("[")[0].strip() for line in memccapable(port).stdout.splitlines() if "[" in line]
+        assert len(names) > 20, names
+        expected = {name for name in names if passes(port, name)} - OTHER_VERSION
+        assert {name for name in expected if not passes(node_port, name)} == set()
     finally:
         real.kill()
         real.wait()

@@ -11,7 +11,7 @@ from pymemcache.client.hash import HashClient
 
 @pytest.fixture
 def client(port, request):
-    client = Client(("127.0.0.1", port), default_noreply=False, timeout=10)
+    client = Client(("127.0.0.1", port), default_noreply=False, timeout=10, no_delay=True)
     client.key_prefix = request.node.name.replace("[", "-").replace("]", "").encode() + b":"
     yield client
     client.close()
@@ -79,8 +79,9 @@ def test_touch_and_gat(client):
     client.set("k", b"v", expire=1)
     assert client.touch("k", 60) is True
     assert client.touch("none", 60) is False
-    assert client.gat("k", 60) == b"v"
-    assert client.gats("k", 60)[0] == b"v"
+    key = client.key_prefix + b"k"
+    assert client.raw_command(b"gat 60 " + key, b"END\r\n") == b"VALUE %s 0 1\r\nv\r\n" % key
+    assert client.raw_command(b"gats 60 " + key, b"END\r\n").startswith(b"VALUE %s 0 1 " % key)
     time.sleep(1.2)
     assert client.get("k") == b"v"
 

@@ -35,10 +35,10 @@ impl Worker {
                 return Received { consumed, next: Next::Resume };
             }
             let rest = input.get(consumed..).unwrap_or_default();
+            if rest.is_empty() {
+                return Received { consumed, next: Next::More };
+            }
             match std::mem::replace(&mut client.input, Input::Line) {
-                _ if rest.is_empty() => {
-                    return Received { consumed, next: Next::More };
-                }
                 Input::Line => match decode(rest) {
                     Decoded::NeedMore => return Received { consumed, next: Next::More },
                     Decoded::Request { consumed: len, request } => {
