@@ -11,6 +11,13 @@ pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Lives that poll and are not admitted yet. One more is refused.
 pub const NEWCOMERS_MAX: usize = 4096;
 
+/// Lives of one name whose polls are remembered. With one more the oldest is forgotten: a copy of one of its polls
+/// that is still on its way would be taken again.
+pub const LIVES_REMEMBERED_MAX: usize = 32;
+
+/// Names whose polls are remembered. With one more the first in order is forgotten, as above.
+pub const NAMES_REMEMBERED_MAX: usize = NODES_MAX + NEWCOMERS_MAX;
+
 /// Dirty reports that may wait at a time. One more is refused; its sender keeps it and reports again.
 pub const DIRTY_WAITING_MAX: usize = 65_536;
 

@@ -17,6 +17,7 @@ mod fence;
 mod newcomer;
 mod output;
 mod plan;
+mod poll_order;
 mod receive;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +35,7 @@ use contact::Contact;
 use fence::Fences;
 use newcomer::Newcomer;
 use plan::{InFlight, Wanted};
+use poll_order::PollOrder;
 
 pub use output::{Command, CommitError, Event, Halt, Options, Output, Proof, Refusal, Token, Txn};
 
@@ -50,6 +52,7 @@ pub struct Manager {
     /// One for each member, by its index in the state.
     contacts: Vec<Contact>,
     newcomers: BTreeMap<NodeId, Newcomer>,
+    polls: PollOrder,
     fences: Fences,
     /// Of each bucket: a grant of its present generation has been sent, or may have been by a predecessor.
     granted: Box<[bool]>,
@@ -129,6 +132,7 @@ impl Manager {
             contacts: state.members().iter().map(contact).collect(),
             state,
             newcomers: BTreeMap::new(),
+            polls: PollOrder::default(),
             fences: Fences::default(),
             granted: vec![true; BUCKET_COUNT].into_boxed_slice(),
             wanted: Wanted::at_lead(),

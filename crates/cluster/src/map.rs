@@ -220,6 +220,11 @@ impl Iterator for Runs<'_> {
     }
 }
 
+/// The buckets from `first` on, `count` of them as far as they exist.
+pub(crate) fn bucket_range(first: usize, count: usize) -> impl Iterator<Item = Bucket> {
+    (first..first + count).filter_map(|index| Bucket::new(u16::try_from(index).ok()?))
+}
+
 /// The owner of a bucket that nobody owns.
 const NOBODY: u16 = u16::MAX;
 

@@ -22,6 +22,7 @@ use stdx::LeaseTime;
 
 use crate::Lease;
 use crate::limits::LEASE_MAX;
+use crate::map::bucket_range;
 use crate::rules::{Rule, Rules};
 
 /// Who a node is, for one life of its process.
@@ -394,7 +395,7 @@ fn buckets(first: Bucket, count: u16) -> Result<impl Iterator<Item = Bucket>, Re
     if count == 0 || end > BUCKET_COUNT {
         return Err(RefuseReply::Buckets { first, count });
     }
-    Ok((first.index()..end).filter_map(|index| Bucket::new(u16::try_from(index).ok()?)))
+    Ok(bucket_range(first.index(), usize::from(count)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The protocol as scripts: every `tests/scripts/*.test` is a list of commands to a small world of one manager,
 //! its store and some nodes, with the messages that come of each. `UPDATE_EXPECT=1` writes what comes out.
 
+#![allow(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
+
 mod world;
 
 use std::fmt::Write as _;

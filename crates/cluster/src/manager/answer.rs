@@ -9,6 +9,7 @@ use stdx::LeaseTime;
 use super::Manager;
 use super::contact::{Grace, Parked, Phase, Sent};
 use super::output::{Output, Refusal};
+use crate::map::bucket_range;
 
 impl Manager {
     /// Answers every parked poll for which there is news or whose time is up.
@@ -190,7 +191,7 @@ impl Manager {
         let others_in_grace = self.others_in_grace(member);
         let (map, held) = (self.state.map(), &self.contacts[member].held);
         let mut changes = BTreeMap::new();
-        for bucket in Bucket::all().take(usize::from(self.options.buckets)) {
+        for bucket in bucket_range(0, usize::from(self.options.buckets)) {
             if map.owner_index(bucket) != Some(member) {
                 continue;
             }

@@ -12,6 +12,7 @@ use proto::{BUCKET_COUNT, Bucket, Generation, MapVersion, Nonce};
 use stdx::LeaseTime;
 
 use super::output::Token;
+use crate::map::bucket_range;
 
 /// A member's present life, as far as this term knows it.
 #[derive(Debug)]
@@ -19,8 +20,6 @@ pub(super) struct Contact {
     pub(super) phase: Phase,
     /// The life is proven dead; durable soon.
     pub(super) ended: bool,
-    /// Of the newest poll; polls with a lower one are overtaken.
-    newest: Nonce,
     /// The last reply of this term that the life is known to have applied; zero: none.
     acknowledged: Nonce,
     /// The last reply, until the next poll tells whether it was applied.
@@ -95,7 +94,6 @@ impl Contact {
         Self {
             phase: Phase::Absent,
             ended: false,
-            newest: Nonce(0),
             acknowledged: Nonce(0),
             sent: None,
             leased_from: LeaseTime::default(),
@@ -113,10 +111,9 @@ impl Contact {
     }
 
     /// A life that was just admitted: it was never granted anything.
-    pub(super) fn admitted(newest: Nonce, answered: Nonce, arrived: LeaseTime) -> Self {
+    pub(super) fn admitted(answered: Nonce, arrived: LeaseTime) -> Self {
         Self {
             phase: Phase::Present,
-            newest,
             acknowledged: answered,
             leased_from: arrived,
             last_poll: Some(arrived),
@@ -133,11 +130,6 @@ impl Contact {
     /// It may hold anything.
     pub(super) fn is_in_grace(&self) -> bool {
         matches!(self.phase, Phase::Grace(_))
-    }
-
-    /// True when the poll was sent before one that has arrived already.
-    pub(super) fn is_overtaken(&self, nonce: Nonce) -> bool {
-        nonce <= self.newest
     }
 
     /// The oldest moment from which its lease may count, if one may run.
@@ -169,7 +161,6 @@ impl Contact {
     /// "applied" names the last reply that the node accepted. If that is not the last one sent, then that one is
     /// dead: the node has given its nonce up by sending this poll, so neither its lease nor its grants exist.
     pub(super) fn resolve(&mut self, poll: &Poll, now: LeaseTime) -> Vec<Bucket> {
-        self.newest = self.newest.max(poll.nonce);
         self.last_poll = Some(now);
         self.pid = poll.pid;
         let Some(sent) = self.sent.take() else {
@@ -227,7 +218,7 @@ impl Contact {
 
 /// The buckets of a listed run, as far as they exist.
 pub(super) fn buckets(run: &Owned) -> impl Iterator<Item = Bucket> + use<> {
-    Bucket::all().skip(run.first.index()).take(usize::from(run.count))
+    bucket_range(run.first.index(), usize::from(run.count))
 }
 
 /// Checks that a list is in order: runs that exist, ascending, not overlapping, each with a generation.

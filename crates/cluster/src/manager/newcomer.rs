@@ -20,8 +20,6 @@ pub(super) struct Newcomer {
     pub(super) lock: LockIdentity,
     pub(super) address: String,
     pub(super) pid: u32,
-    /// Of its newest poll.
-    pub(super) newest: Nonce,
     /// Of its last poll that was answered; zero: none.
     answered: Nonce,
     /// It has answered a challenge.
@@ -39,7 +37,6 @@ impl Newcomer {
             lock: poll.lock.clone(),
             address: poll.address.clone(),
             pid: poll.pid,
-            newest: Nonce(0),
             answered: Nonce(0),
             proven: false,
             arrived: now,
@@ -50,7 +47,6 @@ impl Newcomer {
     /// Parks its next poll; the one before it, if still parked, is returned.
     pub(super) fn park(&mut self, token: Token, poll: Poll, now: LeaseTime) -> Option<Parked> {
         self.proven |= self.answered != Nonce(0) && poll.applied == self.answered;
-        self.newest = poll.nonce;
         self.arrived = now;
         let parked = Parked::new(token, &poll, now);
         (self.address, self.lock, self.pid) = (poll.address, poll.lock, poll.pid);

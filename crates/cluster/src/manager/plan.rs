@@ -12,6 +12,7 @@ use super::newcomer::Newcomer;
 use super::output::{Command, CommitError, Event, Halt, Output, Proof, Refusal, Token, Txn};
 use super::receive::{Burials, DirtyReports};
 use crate::limits::{NODES_MAX, RELOAD_PAUSE};
+use crate::map::bucket_range;
 use crate::placement::{Move, rebalance};
 use crate::record::{MemberRole, Records};
 use crate::rules::Rule;
@@ -249,7 +250,8 @@ impl Manager {
             plan.draft.admit(member, incarnation, lock, &address);
             if self.rules.hold(Rule::NewLifeNewGenerations) {
                 let map = self.state.map();
-                let owned = Bucket::all().filter(|&bucket| map.owner_index(bucket) == Some(member));
+                let all = bucket_range(0, usize::from(self.options.buckets));
+                let owned = all.filter(|&bucket| map.owner_index(bucket) == Some(member));
                 for bucket in owned {
                     plan.draft.assign(bucket, Some(member));
                 }
@@ -286,8 +288,7 @@ impl Manager {
         };
         let candidates: Vec<usize> = (0..state.members().len()).filter(is_candidate).collect();
         let owner = |bucket: Bucket| state.map().owner_index(bucket);
-        let buckets: Vec<Bucket> = Bucket::all()
-            .take(usize::from(self.options.buckets))
+        let buckets: Vec<Bucket> = bucket_range(0, usize::from(self.options.buckets))
             .filter(|&bucket| !owner(bucket).is_some_and(keeps))
             .collect();
         let owners: Vec<Option<usize>> = buckets.iter().map(|&bucket| owner(bucket)).collect();
@@ -328,7 +329,8 @@ impl Manager {
             let name = state.node_id(member);
             let still = state.members()[member].role == MemberRole::Leaving
                 && !plan.admissions.iter().any(|(admitted, _)| admitted == name);
-            if still && !Bucket::all().any(|bucket| state.map().owner_index(bucket) == Some(member)) {
+            let mut all = bucket_range(0, usize::from(self.options.buckets));
+            if still && !all.any(|bucket| state.map().owner_index(bucket) == Some(member)) {
                 plan.draft.remove(member);
                 plan.removed.push(member);
             }
@@ -462,10 +464,10 @@ impl Manager {
         let Some(newcomer) = self.newcomers.get_mut(name).filter(|n| n.incarnation == incarnation) else {
             // Another life of that name has polled meanwhile; what it has proven was before this admission.
             self.newcomers.entry(name.clone()).and_modify(Newcomer::doubt);
-            self.contacts[member] = Contact::admitted(Nonce(0), Nonce(0), now);
+            self.contacts[member] = Contact::admitted(Nonce(0), now);
             return;
         };
-        let mut contact = Contact::admitted(newcomer.newest, newcomer.acknowledged(), newcomer.arrived);
+        let mut contact = Contact::admitted(newcomer.acknowledged(), newcomer.arrived);
         contact.parked = newcomer.parked.take();
         contact.pid = newcomer.pid;
         self.contacts[member] = contact;

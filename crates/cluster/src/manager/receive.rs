@@ -27,6 +27,9 @@ impl Manager {
         let member = self.state.member_index(&poll.node);
         let known = member.filter(|&member| self.state.members()[member].incarnation == poll.incarnation);
         self.check_reported(&poll, list, known);
+        if !self.polls.take(&poll.node, poll.incarnation, poll.nonce) && self.rules.hold(Rule::PollOrder) {
+            return Err(Refusal::Overtaken);
+        }
         match known {
             _ if self.is_halted() => Err(Refusal::NotLeading("it has stopped".to_owned())),
             Some(member) => self.receive_member_poll(token, &poll, member, now),
@@ -67,9 +70,6 @@ impl Manager {
             return Err(Refusal::Ended(poll.incarnation));
         }
         let contact = &mut self.contacts[member];
-        if contact.is_overtaken(poll.nonce) && self.rules.hold(Rule::PollOrder) {
-            return Err(Refusal::Overtaken);
-        }
         let touched = contact.resolve(poll, now);
         for bucket in touched {
             self.update_obstacle(bucket, member);
@@ -114,8 +114,6 @@ impl Manager {
             let parked = newcomer.parked.take();
             *newcomer = Newcomer::new(&poll, now);
             newcomer.parked = parked;
-        } else if poll.nonce <= newcomer.newest {
-            return Err(Refusal::Overtaken);
         }
         let parked = newcomer.park(token, poll, now);
         self.overtake(parked);

@@ -7,6 +7,7 @@ use proto::{Bucket, Generation, Incarnation, NodeId, Term};
 use serde::Serialize;
 
 use super::{Member, State};
+use crate::map::bucket_range;
 use crate::record::{
     CHUNK_BUCKETS, CHUNK_PREFIX, ChunkRecord, FORMAT, META_KEY, MemberRole, MetaRecord, NODE_PREFIX,
     NodeRecord, RunRecord, Write,
@@ -193,7 +194,7 @@ impl State {
     fn encode_chunk(&self, chunk: usize) -> Write {
         let first = chunk * CHUNK_BUCKETS;
         let mut runs: Vec<RunRecord> = Vec::new();
-        for bucket in Bucket::all().skip(first).take(CHUNK_BUCKETS) {
+        for bucket in bucket_range(first, CHUNK_BUCKETS) {
             let generation = self.map.generation(bucket).0;
             let base = self.base(bucket).0;
             let owner = self.map.owner(bucket).map(|(node, _)| node.id.as_str());

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use proto::control::LockIdentity;
-use proto::{BUCKET_COUNT, Bucket, ClusterId, Generation, Incarnation, MapVersion, NodeId, Term};
+use proto::{BUCKET_COUNT, ClusterId, Generation, Incarnation, MapVersion, NodeId, Term};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Member, State};
 use crate::limits::NODES_MAX;
-use crate::map::{Map, is_address};
+use crate::map::{Map, bucket_range, is_address};
 use crate::record::{
     CHUNK_BUCKETS, CHUNK_PREFIX, ChunkRecord, FORMAT, META_KEY, MetaRecord, NODE_PREFIX, NodeRecord, Records,
 };
@@ -149,7 +149,7 @@ fn load_chunk(key: &str, first: usize, record: &ChunkRecord, state: &mut State) 
         let rule = format!("{count} buckets from {} on, not {CHUNK_BUCKETS} from {first} on", record.first);
         return Err(refuse(key, rule));
     }
-    let mut buckets = Bucket::all().skip(first);
+    let mut buckets = bucket_range(first, CHUNK_BUCKETS);
     for run in &record.runs {
         let (generation, base) = (Generation(run.generation), Generation(run.base));
         if generation.0 > state.map.version().0 {
