@@ -97,6 +97,12 @@ impl Health {
         self.schedule(now, options, prng);
     }
 
+    /// There is reason to think that it is back: probe it soon, however long the pause has become.
+    pub fn handle_hint(&mut self, now: Instant, options: &RouteOptions, prng: &mut Prng) {
+        let soon = Duration::from_nanos(prng.below(options.probe_pause_min.as_nanos() as u64 + 1));
+        self.probe_at = self.probe_at.min(now + soon);
+    }
+
     fn fall(&mut self, now: Instant, options: &RouteOptions, prng: &mut Prng) {
         if self.state == HealthState::Down {
             return;

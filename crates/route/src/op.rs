@@ -1,6 +1,6 @@
 //! One request on its way, and the words in which the router and its owner speak about it.
 
-use proto::{Bucket, Generation, KeyHash, MapVersion};
+use proto::{Bucket, Generation, KeyHash};
 use stdx::Instant;
 
 use crate::router::BackendId;
@@ -15,7 +15,8 @@ pub enum Class {
     /// set, add, replace, and incr, decr, append, prepend: carries a deadline; sent again only after a refusal, which
     /// definitely had no effect.
     Create,
-    /// cas: bound to the generation of its read, which is long over when the bucket has moved.
+    /// cas: bound to the generation of its read ([`crate::Router::start_bound`]), or, where that is not known, to the
+    /// first that it is routed under; it is never sent under another.
     Bound,
 }
 
@@ -31,10 +32,16 @@ pub struct Op {
     /// Until when the present attempt is waited for; a create is stamped with it, so until then it may still land.
     pub attempt_until: Instant,
     pub(crate) attempts: u8,
-    /// The map under which it was sent last; only a newer one makes another attempt worth while at once.
-    pub(crate) map_version: MapVersion,
+    /// Where and under what it was sent last; only another place makes another attempt worth while at once.
+    pub(crate) tried: Option<Place>,
+    /// Until when it is parked, unless it has another place before.
+    pub(crate) parked_until: Instant,
     /// True once it may have been executed somewhere without an answer.
     pub(crate) in_doubt: bool,
+    /// The one generation that a bound request may be sent under; `None` until known.
+    pub(crate) bound: Option<Generation>,
+    /// Why it is not done yet.
+    pub(crate) reason: Reason,
 }
 
 impl Op {
@@ -42,7 +49,15 @@ impl Op {
     pub fn bucket(&self) -> Bucket {
         self.hash.bucket()
     }
+
+    /// True for a write that may have happened already and must not happen twice.
+    pub(crate) fn is_over(&self) -> bool {
+        self.in_doubt && matches!(self.class, Class::Create | Class::Bound)
+    }
 }
+
+/// Where a request goes: a backend, and in a managed cluster the generation of its bucket.
+pub(crate) type Place = (BackendId, Option<Generation>);
 
 /// What is to be done next with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use stdx::{Instant, Prng};
 use cluster::map::{ApplyError, Map};
 
 use crate::health::{Health, HealthState};
-use crate::limits::{ATTEMPTS_MAX, RETRY_PAUSE};
-use crate::op::{Class, Failure, Op, Outcome, Reason, Step};
+use crate::limits::{ATTEMPTS_MAX, ATTEMPTS_PER_PAUSE, RETRY_PAUSE};
+use crate::op::{Class, Failure, Op, Outcome, Place, Reason, Step};
 use crate::options::RouteOptions;
 use crate::refresh::Refresh;
 
@@ -147,7 +147,14 @@ impl Router {
             self.refresh.handle_answered(now, &mut self.prng);
             return Ok(MapChange::default());
         }
-        let newer = map.apply(text)?;
+        let known = map.version();
+        let newer = match map.apply(text) {
+            Ok(newer) => newer,
+            Err(error) => {
+                self.refresh.handle_failed(now, &mut self.prng);
+                return Err(error);
+            }
+        };
         for backend in &mut self.backends {
             backend.current = false;
         }
@@ -167,49 +174,65 @@ impl Router {
             self.backends[index].current = true;
             backends.push(BackendId(index as u32));
         }
-        self.refresh.handle_answered(now, &mut self.prng);
+        // Who is given buckets has spoken with the manager just now.
+        for owner in map.runs_since(known).filter_map(|run| run.owner) {
+            let given = backends.get(owner).and_then(|id| self.backends.get_mut(id.0 as usize));
+            if let Some(backend) = given.filter(|backend| backend.health.state() == HealthState::Down) {
+                backend.health.handle_hint(now, &self.options, &mut self.prng);
+            }
+        }
+        if newer {
+            self.refresh.handle_newer(now, &mut self.prng);
+        } else {
+            self.refresh.handle_answered(now, &mut self.prng);
+        }
         Ok(MapChange { newer })
     }
 
     /// Begins a request.
     pub fn start(&mut self, class: Class, key: &[u8], hash: KeyHash, now: Instant) -> (Op, Step) {
-        let time = if class == Class::Read { self.options.timeout } else { self.options.write_budget };
-        let mut op = Op {
-            class,
-            hash,
-            deadline: now + time,
-            attempt_until: now,
-            attempts: 0,
-            map_version: MapVersion::NONE,
-            in_doubt: false,
-        };
+        let mut op = self.op(class, hash, now);
+        let step = self.route(&mut op, key, now);
+        (op, step)
+    }
+
+    /// Begins a `cas` whose item was read under that generation: it is sent under no other.
+    pub fn start_bound(&mut self, key: &[u8], hash: KeyHash, read: Generation, now: Instant) -> (Op, Step) {
+        let mut op = self.op(Class::Bound, hash, now);
+        op.bound = Some(read);
         let step = self.route(&mut op, key, now);
         (op, step)
     }
 
     /// An op for a request that goes to one backend whatever its keys; it fails when that fails.
     pub fn pin(&self, now: Instant) -> Op {
-        Op {
-            class: Class::Create,
-            hash: KeyHash(0),
-            deadline: now + self.options.write_budget,
-            attempt_until: now + self.options.timeout,
-            attempts: 1,
-            map_version: MapVersion::NONE,
-            in_doubt: false,
-        }
+        let until = now + self.options.timeout;
+        Op { attempt_until: until, attempts: 1, ..self.op(Class::Create, KeyHash(0), now) }
     }
 
     /// A parked request's time has come, or a newer map has.
     pub fn resume(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
-        if op.in_doubt && op.class != Class::Delete {
+        if op.is_over() {
             return self.unknown(op, now);
         }
-        if now >= op.deadline { self.give_up(op, Reason::NoOwner) } else { self.route(op, key, now) }
+        if now >= op.deadline {
+            return self.give_up(op);
+        }
+        // A newer map that says nothing new about its bucket: attempts are few, maps may be many.
+        if now < op.parked_until && !self.has_new_place(op, key, now) {
+            return Step::Park { until: op.parked_until };
+        }
+        self.route(op, key, now)
     }
 
     /// A request that was to be sent waited for its connection: where to, by now? Not another attempt.
     pub fn reroute(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
+        if op.is_over() {
+            return self.unknown(op, now);
+        }
+        if now >= op.deadline {
+            return self.give_up(op);
+        }
         let (attempts, until) = (op.attempts, op.attempt_until);
         let step = self.route(op, key, now);
         op.attempts = attempts;
@@ -227,21 +250,24 @@ impl Router {
         if outcome == Outcome::NotOwner {
             self.refresh.handle_need(now, &mut self.prng);
         }
+        if op.is_over() {
+            return self.unknown(op, now);
+        }
         op.in_doubt |= matches!(outcome, Outcome::Lost | Outcome::TimedOut);
-        let reason = match outcome {
+        op.reason = match outcome {
             Outcome::NotOwner => Reason::NoOwner,
             Outcome::Expired => Reason::Expired,
             _ => Reason::BackendDown,
         };
         match (op.class, outcome) {
             // "get: any error or time-out -> miss", but for a refusal.
-            (Class::Read, Outcome::NotOwner) => self.again(op, key, now, reason),
+            (Class::Read, Outcome::NotOwner) => self.again(op, key, now),
             (Class::Read, _) => Step::Answer(Failure::Miss),
             // "delete: retry under any map until acknowledged".
-            (Class::Delete, _) => self.again(op, key, now, reason),
+            (Class::Delete, _) => self.again(op, key, now),
             // "set, add …: NOT_OWNER -> resend under the same client deadline; time-out -> Unknown, never resent".
-            (Class::Create, Outcome::NotOwner | Outcome::NotSent) => self.again(op, key, now, reason),
-            (Class::Bound, Outcome::NotSent) => self.again(op, key, now, reason),
+            (Class::Create, Outcome::NotOwner | Outcome::NotSent) => self.again(op, key, now),
+            (Class::Bound, Outcome::NotSent) => self.again(op, key, now),
             // "fill, cas: NOT_OWNER -> Changed, never another generation".
             (Class::Bound, Outcome::NotOwner) => Step::Answer(Failure::Changed),
             (_, Outcome::Expired) => Step::Answer(Failure::NotDone(Reason::Expired)),
@@ -252,9 +278,20 @@ impl Router {
     /// The servers that hold copies of a key besides the one it was sent to: they must hear of a mutation too. Empty
     /// in a managed cluster, where copies are the nodes' affair.
     pub fn copies(&self, key: &[u8], sent_to: BackendId) -> Vec<BackendId> {
+        self.places_beside(key, sent_to, true)
+    }
+
+    /// Those among them that are down and miss the mutation: they must be flushed before they are used again.
+    pub fn missed(&self, key: &[u8], sent_to: BackendId) -> Vec<BackendId> {
+        self.places_beside(key, sent_to, false)
+    }
+
+    fn places_beside(&self, key: &[u8], sent_to: BackendId, usable: bool) -> Vec<BackendId> {
         match &self.target {
             Target::Managed { .. } => Vec::new(),
-            Target::Pool(pool) => pool.places(key).filter(|&id| id != sent_to && self.usable(id)).collect(),
+            Target::Pool(pool) => {
+                pool.places(key).filter(|&id| id != sent_to && self.usable(id) == usable).collect()
+            }
         }
     }
 
@@ -299,15 +336,35 @@ impl Router {
         Some(BackendId(index as u32))
     }
 
-    fn again(&mut self, op: &mut Op, key: &[u8], now: Instant, reason: Reason) -> Step {
+    fn op(&self, class: Class, hash: KeyHash, now: Instant) -> Op {
+        let time = if class == Class::Read { self.options.timeout } else { self.options.write_budget };
+        Op {
+            class,
+            hash,
+            deadline: now + time,
+            attempt_until: now,
+            attempts: 0,
+            tried: None,
+            parked_until: now,
+            in_doubt: false,
+            bound: None,
+            reason: Reason::NoOwner,
+        }
+    }
+
+    fn again(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
         if now >= op.deadline || op.attempts >= ATTEMPTS_MAX {
-            return self.give_up(op, reason);
+            return self.give_up(op);
         }
         // A map that came while the request was out may know better; else wait for one.
-        if self.map_version() > op.map_version {
+        if self.is_managed() && self.has_new_place(op, key, now) {
             return self.route(op, key, now);
         }
         self.park(op, now)
+    }
+
+    fn has_new_place(&self, op: &Op, key: &[u8], now: Instant) -> bool {
+        self.place(op, key, now).is_ok_and(|place| op.tried != Some(place))
     }
 
     /// A write that was sent may land until its stamp has passed, though its connection is gone (hazard b); the caller
@@ -319,33 +376,43 @@ impl Router {
         Step::Answer(Failure::Unknown)
     }
 
-    fn park(&self, op: &Op, now: Instant) -> Step {
-        Step::Park { until: (now + RETRY_PAUSE).min(op.deadline) }
+    fn park(&self, op: &mut Op, now: Instant) -> Step {
+        let pause = RETRY_PAUSE * (1 << (op.attempts / ATTEMPTS_PER_PAUSE));
+        op.parked_until = (now + pause).min(op.deadline);
+        Step::Park { until: op.parked_until }
     }
 
-    fn give_up(&self, op: &Op, reason: Reason) -> Step {
+    fn give_up(&self, op: &Op) -> Step {
         match op.class {
             Class::Read => Step::Answer(Failure::Miss),
             // "budget spent -> dirty report until acknowledged": also when nothing was sent, for then the old value
             // may still be there.
             Class::Delete if self.is_managed() => Step::ReportDirty,
             _ if op.in_doubt => Step::Answer(Failure::Unknown),
-            _ => Step::Answer(Failure::NotDone(reason)),
+            _ => Step::Answer(Failure::NotDone(op.reason)),
         }
     }
 
     fn route(&mut self, op: &mut Op, key: &[u8], now: Instant) -> Step {
-        op.map_version = self.map_version();
         let (backend, generation) = match self.place(op, key, now) {
             Ok(place) => place,
-            Err(reason) => return self.unroutable(op, reason, now),
+            Err(reason) => {
+                op.reason = reason;
+                return self.unroutable(op, now);
+            }
         };
+        if let (Class::Bound, Some(generation)) = (op.class, generation)
+            && *op.bound.get_or_insert(generation) != generation
+        {
+            return Step::Answer(Failure::Changed);
+        }
+        op.tried = Some((backend, generation));
         op.attempts += 1;
         op.attempt_until = (now + self.options.timeout).min(op.deadline);
         Step::Send { backend, generation }
     }
 
-    fn place(&self, op: &Op, key: &[u8], now: Instant) -> Result<(BackendId, Option<Generation>), Reason> {
+    fn place(&self, op: &Op, key: &[u8], now: Instant) -> Result<Place, Reason> {
         match &self.target {
             Target::Pool(pool) => {
                 let up = pool.places(key).find(|&id| self.usable(id));
@@ -367,14 +434,13 @@ impl Router {
     }
 
     /// Nowhere to send it now: reads miss at once, writes wait for a newer map, if there will be one.
-    fn unroutable(&mut self, op: &Op, reason: Reason, now: Instant) -> Step {
-        if op.class == Class::Read {
-            return Step::Answer(Failure::Miss);
+    fn unroutable(&mut self, op: &mut Op, now: Instant) -> Step {
+        if self.is_managed() {
+            self.refresh.handle_need(now, &mut self.prng);
         }
-        if !self.is_managed() || now >= op.deadline {
-            return self.give_up(op, reason);
+        if op.class == Class::Read || !self.is_managed() || now >= op.deadline {
+            return self.give_up(op);
         }
-        self.refresh.handle_need(now, &mut self.prng);
         self.park(op, now)
     }
 
