@@ -1,8 +1,9 @@
 //! Exptimes on the wire to the store's clock.
 //!
 //! memcached counts whole seconds of a clock that ticks once a second, so its items live up to a second less
-//! than asked for. Here a relative exptime of n ends exactly n seconds after the command, to the millisecond,
-//! and an absolute one at that second of unix time.
+//! than asked for. Here a relative exptime of n ends n seconds after the command, in milliseconds, and an
+//! absolute one at that second of unix time. The store keeps it in steps (`store::limits::EXPTIME_STEP_MS`),
+//! rounded up: an item never lives shorter than asked for, and longer by less than a step.
 
 use crate::clock::{ALWAYS_EXPIRED_MS, Now};
 
