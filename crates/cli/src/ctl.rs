@@ -106,7 +106,7 @@ fn ask(api: &Api, command: &Command) -> Result<Value> {
 fn print(command: &Command, answer: &Value) -> Result<()> {
     match command {
         Command::Status => print_status(answer),
-        Command::Nodes => print_nodes(&serde_json::from_value::<Vec<Node>>(answer["nodes"].clone())?),
+        Command::Nodes => print_nodes(serde_json::from_value(answer["nodes"].clone())?),
         Command::Buckets { .. } => print_buckets(answer),
         Command::AddNode { name, .. } => println!("{name} is in; it gets its buckets when it polls"),
         Command::Drain { name } => println!("{name} is draining; watch: doled ctl nodes"),
@@ -123,7 +123,8 @@ fn print_status(answer: &Value) {
     }
 }
 
-fn print_nodes(nodes: &[Node]) {
+fn print_nodes(mut nodes: Vec<Node>) {
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
     println!(
         "{:<16} {:<22} {:<9} {:>8} {:>8} {:>9} {:>8}",
         "name", "address", "state", "buckets", "target", "lease ms", "pid"

@@ -32,7 +32,7 @@ fn try_next(supervisor: &Supervisor, victim: Option<u32>) {
     let proxy = supervisor.plan.proxy().address;
     println!("\nTry:");
     println!(
-        "  printf 'set greeting 0 60 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n' | nc {} {}",
+        "  bash -c 'exec 3<>/dev/tcp/{}/{}; printf \"set greeting 0 60 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n\" >&3; cat <&3'",
         proxy.ip(),
         proxy.port()
     );
