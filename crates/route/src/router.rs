@@ -3,9 +3,10 @@
 //! One for each loop of a proxy and for each client; owned by one thread. Backends have ids that are never used for
 //! another server while the router lives, so that late news of an old connection cannot be taken for another's.
 
+mod backends;
 mod pool;
 
-use proto::{ClusterId, Generation, KeyHash, MapVersion, NodeId};
+use proto::{ClusterId, Generation, KeyHash, MapVersion};
 use stdx::{Instant, Prng};
 
 use cluster::map::{ApplyError, Map};
@@ -16,25 +17,10 @@ use crate::op::{Class, Failure, Op, Outcome, Place, Reason, Step};
 use crate::options::RouteOptions;
 use crate::refresh::Refresh;
 
+use backends::Backend;
+pub use backends::{BackendId, BackendView};
 use pool::Pool;
 pub use pool::PoolError;
-
-/// One backend, for as long as the router lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendId(pub u32);
-
-/// A backend as its connections need it.
-#[derive(Clone, Copy, Debug)]
-pub struct BackendView<'a> {
-    /// `host:port`.
-    pub address: &'a str,
-    /// The node's name, in a managed cluster; the handshake must say the same.
-    pub node: Option<&'a NodeId>,
-    /// Its health.
-    pub health: &'a Health,
-    /// False once a newer map no longer names it: its connections can go.
-    pub current: bool,
-}
 
 /// What a newer map changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,14 +38,6 @@ pub struct Router {
     target: Target,
     /// When to ask for the map; unused in a static pool.
     pub refresh: Refresh,
-}
-
-#[derive(Debug)]
-struct Backend {
-    address: String,
-    node: Option<NodeId>,
-    health: Health,
-    current: bool,
 }
 
 #[derive(Debug)]
@@ -127,16 +105,6 @@ impl Router {
             Target::Managed { map, .. } => map.cluster(),
             Target::Pool(_) => ClusterId(0),
         }
-    }
-
-    /// All backends, past ones too.
-    pub fn backends(&self) -> impl Iterator<Item = (BackendId, BackendView<'_>)> {
-        self.backends.iter().enumerate().map(|(index, backend)| (BackendId(index as u32), backend.view()))
-    }
-
-    /// One backend.
-    pub fn backend(&self, id: BackendId) -> Option<BackendView<'_>> {
-        self.backends.get(id.0 as usize).map(Backend::view)
     }
 
     /// Takes over a map text that a node or the manager answered; empty: there is nothing newer. Parked requests
@@ -295,47 +263,6 @@ impl Router {
         }
     }
 
-    /// A backend answered.
-    pub fn handle_answer(&mut self, id: BackendId, now: Instant) {
-        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
-            backend.health.handle_answer(now, &self.options);
-        }
-    }
-
-    /// A backend was silent for a whole time-out.
-    pub fn handle_timeout(&mut self, id: BackendId, now: Instant) {
-        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
-            backend.health.handle_timeout(now, &self.options, &mut self.prng);
-        }
-        self.refresh.handle_need(now, &mut self.prng);
-    }
-
-    /// A backend refused a connection, or broke one.
-    pub fn handle_broken(&mut self, id: BackendId, now: Instant) {
-        if let Some(backend) = self.backends.get_mut(id.0 as usize) {
-            backend.health.handle_broken(now, &self.options, &mut self.prng);
-        }
-        self.refresh.handle_need(now, &mut self.prng);
-    }
-
-    /// When the next down backend may be probed.
-    pub fn next_probe(&self) -> Option<Instant> {
-        self.backends
-            .iter()
-            .filter(|backend| backend.current)
-            .filter_map(|backend| backend.health.probe_at())
-            .min()
-    }
-
-    /// A down backend whose probe is due; connect to it.
-    pub fn poll_probe(&mut self, now: Instant) -> Option<BackendId> {
-        let due =
-            |backend: &Backend| backend.current && backend.health.probe_at().is_some_and(|at| at <= now);
-        let index = self.backends.iter().position(due)?;
-        self.backends[index].health.handle_probe_sent(now, &self.options, &mut self.prng);
-        Some(BackendId(index as u32))
-    }
-
     fn op(&self, class: Class, hash: KeyHash, now: Instant) -> Op {
         let time = if class == Class::Read { self.options.timeout } else { self.options.write_budget };
         Op {
@@ -442,20 +369,5 @@ impl Router {
             return self.give_up(op);
         }
         self.park(op, now)
-    }
-
-    fn usable(&self, id: BackendId) -> bool {
-        self.backends.get(id.0 as usize).is_some_and(|backend| backend.health.state() != HealthState::Down)
-    }
-}
-
-impl Backend {
-    fn view(&self) -> BackendView<'_> {
-        BackendView {
-            address: &self.address,
-            node: self.node.as_ref(),
-            health: &self.health,
-            current: self.current,
-        }
     }
 }
