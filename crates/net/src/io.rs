@@ -133,7 +133,7 @@ impl Io {
         }
     }
 
-    /// Reads again after [`Next::Resume`] or [`Io::pause`]; what was kept comes first, in the next turn.
+    /// Reads again after [`crate::Next::Resume`] or [`Io::pause`]; what was kept comes first, in the next turn.
     pub fn resume(&mut self, id: ConnId) {
         let Some(conn) = self.conn_mut(id).filter(|conn| conn.paused) else { return };
         conn.paused = false;
