@@ -87,20 +87,27 @@ impl Manager {
 
     /// A member is fenced as a whole: its bound has passed or its death is proven.
     pub(super) fn fence_member(&mut self, member: usize) {
+        let was_in_grace = self.contacts[member].is_in_grace();
         self.contacts[member].fence();
         let freed: Vec<Bucket> =
             self.fences.obstacles.iter().filter(|&&(_, m)| m == member).map(|&(bucket, _)| bucket).collect();
         for bucket in freed {
             self.update_obstacle(bucket, member);
         }
-        self.end_grace();
+        if was_in_grace {
+            self.end_grace();
+        }
     }
 
-    /// A member that stood in everyone's way may not do so any more.
+    /// A member that stood in everyone's way does so no more. It matters to all when it was the last one, and to
+    /// the last one when it was the last but one.
     pub(super) fn end_grace(&mut self) {
-        self.fences.recheck_all = true;
-        for contact in &mut self.contacts {
-            contact.news = true;
+        let left = self.contacts.iter().filter(|contact| contact.is_in_grace()).count();
+        if left <= 1 {
+            self.fences.recheck_all = true;
+            for contact in &mut self.contacts {
+                contact.news = true;
+            }
         }
     }
 

@@ -207,9 +207,12 @@ impl Manager {
         Ok(())
     }
 
+    /// Only the life that has ended is buried: its successor may be on record since.
     fn plan_burials(&mut self, plan: &mut Plan) {
-        for (node, tokens) in std::mem::take(&mut self.wanted.burials) {
-            if let Some(member) = self.state.member_index(&node) {
+        for ((node, incarnation), tokens) in std::mem::take(&mut self.wanted.burials) {
+            let member = self.state.member_index(&node);
+            let is_on_record = |&member: &usize| self.state.members()[member].incarnation == incarnation;
+            if let Some(member) = member.filter(is_on_record) {
                 plan.draft.bury(member);
             }
             plan.tokens.extend(tokens);

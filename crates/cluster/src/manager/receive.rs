@@ -1,7 +1,7 @@
 //! What comes in: polls, ends of lives, dirty reports, commands. Checked here, before anything changes.
 
 use proto::control::{Dirty, Life, Owned, Poll};
-use proto::{Bucket, ClusterId, NodeId};
+use proto::{Bucket, ClusterId, Incarnation, NodeId};
 use stdx::LeaseTime;
 
 use super::Manager;
@@ -161,7 +161,8 @@ impl Manager {
             match member.filter(|&member| self.state.members()[member].incarnation == end.incarnation) {
                 Some(member) if !self.state.members()[member].dead => {
                     self.end_life(member, end.proof);
-                    self.wanted.burials.entry(end.node).or_default().push(end.token);
+                    let life = (end.node, end.incarnation);
+                    self.wanted.burials.entry(life).or_default().push(end.token);
                 }
                 _ => self.answer(end.token, Ok(())),
             }
@@ -241,5 +242,5 @@ impl Manager {
 
 /// Buckets whose wipe is wanted, and for whom.
 pub(super) type DirtyReports = std::collections::BTreeMap<Bucket, Vec<Token>>;
-/// Members to be recorded as dead, and whom to tell.
-pub(super) type Burials = std::collections::BTreeMap<NodeId, Vec<Token>>;
+/// Lives to be recorded as dead, and whom to tell.
+pub(super) type Burials = std::collections::BTreeMap<(NodeId, Incarnation), Vec<Token>>;

@@ -143,6 +143,8 @@ impl Draft {
             self.versioned = true;
             let version = self.state.map.version().next(self.state.epoch);
             self.state.map.set_version(version);
+            // After 2^32 versions the counter has run over into the epoch.
+            self.state.epoch = self.state.epoch.max(Generation(version.0).epoch());
         }
         Generation(self.state.map.version().0)
     }
