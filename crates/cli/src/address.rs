@@ -60,11 +60,8 @@ mod tests {
     #[test]
     fn ports_are_filled_in() {
         let check = |text: &str, expect: &[&str]| {
-            assert_eq!(
-                list("-l", text, 11211).ok(),
-                Some(expect.iter().map(ToString::to_string).collect()),
-                "{text}"
-            )
+            let expect: Vec<String> = expect.iter().map(ToString::to_string).collect();
+            assert_eq!(list("-l", text, 11211).ok(), Some(expect), "{text}");
         };
         check("a", &["a:11211"]);
         check("a:1, b:2", &["a:1", "b:2"]);

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<ExitCode> {
     supervisor.watch_signals(signals);
     let result = supervisor.wait_ready().and_then(|ready| {
         if let Some(cluster) = ready {
-            report::print(&supervisor, &cluster, home.describe());
+            report::print(&supervisor, &cluster, &home.describe());
             supervisor.run()?;
         }
         Ok(ExitCode::SUCCESS)

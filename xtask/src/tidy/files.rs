@@ -42,7 +42,8 @@ fn check(path: &str, text: &str, findings: &mut Vec<String>) {
         findings
             .push(format!("{path}:{lines}: over {FILE_LINES_MAX} lines: is there a second subject inside?"));
     }
-    if code.contains("unsafe ") && code.contains("allow(unsafe_code") && !UNSAFE_FILES.contains(&path) {
+    let allows_unsafe = code.contains("(unsafe_code") && !path.starts_with("xtask/");
+    if allows_unsafe && !UNSAFE_FILES.contains(&path) {
         findings.push(format!("{path}: unsafe code outside the list in xtask/src/tidy/files.rs"));
     }
     for (index, line) in text.lines().enumerate() {

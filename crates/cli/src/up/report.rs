@@ -4,7 +4,7 @@ use super::plan::Role;
 use super::supervisor::{Ready, Supervisor};
 
 /// What listens where, and what to try next.
-pub(super) fn print(supervisor: &Supervisor, nodes: &Ready, home: String) {
+pub(super) fn print(supervisor: &Supervisor, nodes: &Ready, home: &str) {
     println!("doled is up. State: {home}\n");
     println!("  {:<9} {:<22} {:>8}  role", "part", "address", "pid");
     let mut victim = None;
