@@ -44,7 +44,10 @@ fn no_request_breaks_the_rules() {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut prng = Prng::new(seed);
-        let options = RouteOptions { replicas: 1 + prng.below(2) as usize, ..RouteOptions::default() };
+        let replicas = 1 + prng.below(2) as usize;
+        // With the longer one the attempts end before the time.
+        let write_budget = Duration::from_secs(if prng.chance(1, 2) { 2 } else { 30 });
+        let options = RouteOptions { replicas, write_budget, ..RouteOptions::default() };
         let servers = ["a:1".to_owned(), "b:2".to_owned(), "c:3".to_owned()];
         let router = if prng.chance(3, 4) {
             Router::managed(options, seed)
