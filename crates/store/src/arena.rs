@@ -30,6 +30,7 @@ impl Arena {
         let Some(chunk) = self.chunks.get((at / CHUNK_LEN as u64) as usize) else { return false };
         if chunk.get().is_none() {
             let Some(mapping) = Mapping::new(CHUNK_LEN, MapFlags::NORESERVE) else { return false };
+            mapping.want_huge_pages();
             // When another thread was faster, its mapping stays and ours is dropped.
             let _ = chunk.set(mapping);
         }
@@ -175,6 +176,14 @@ impl Mapping {
         let start =
             unsafe { mmap_anonymous(std::ptr::null_mut(), len, protection, flags | MapFlags::PRIVATE) };
         Some(Self { start: NonNull::new(start.ok()?.cast())?, len })
+    }
+}
+
+impl Mapping {
+    /// Fewer address translations to miss; where the system has none to give, small pages do.
+    fn want_huge_pages(&self) {
+        // SAFETY: the advice does not change what the memory holds.
+        let _ = unsafe { madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxHugepage) };
     }
 }
 

@@ -1,5 +1,4 @@
 //! All parts of the engine, and how an item is found and its memory is let go.
-#![allow(unsafe_code, reason = "fills runs of lines")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +43,7 @@ pub(crate) struct Heap {
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     pub(crate) bucket: usize,
-    pub(crate) writes: &'a mut Writes,
+    pub(crate) writes: &'a Writes,
     /// The place of an item that must stay where it is.
     pub(crate) keep: Option<u64>,
 }
@@ -106,27 +105,25 @@ impl Heap {
     pub(crate) fn unlink(
         &self,
         bucket: usize,
-        writes: &mut Writes,
+        writes: &Writes,
         slots: Slots<'_>,
         found: Found,
         record: Record<'_>,
     ) {
         slots.clear(found);
-        writes.count -= 1;
+        writes.count.set(writes.count.get() - 1);
         self.let_go(bucket, found.at, record);
     }
 
     /// Shortens a bucket's run when it became sparse. The caller holds its lock and no slots of it.
     pub(crate) fn trim(&self, bucket: &Bucket, writes: &Writes) {
         let old = bucket.run();
-        let Some(line_count) = shorter(old.line_count, writes.count) else { return };
+        let Some(line_count) = shorter(old.line_count, writes.count.get()) else { return };
         let mut pool = self.pool();
         let mut new = Run::EMPTY;
         if line_count > 0 {
             let Some(run) = pool.lines.take(line_count) else { return };
-            // SAFETY: the new run is ours alone, the old one is the bucket's, whose lock is held.
-            let (slots, old_slots) = unsafe { (run.slots(&self.arena), old.slots(&self.arena)) };
-            if !slots.fill_from(old_slots) {
+            if !run.fill_from(bucket.locked(&self.arena, writes)) {
                 pool.free_run(run);
                 return;
             }
@@ -149,6 +146,25 @@ impl Heap {
     /// These bytes of a segment are dead.
     pub(crate) fn bury(&self, at: u64, len: usize) {
         self.segments.of(at).dead.fetch_add(len as u32, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Heap {
+    /// Large values have mappings of their own; all else goes with the arena.
+    fn drop(&mut self) {
+        let mut pool = self.pool();
+        for large in std::mem::take(&mut pool.large) {
+            let bucket = &self.buckets[(large.hash >> 49) as usize];
+            let writes = bucket.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            let slots = bucket.locked(&self.arena, &writes);
+            if let Some(found) = slots.find(large.hash, |record| record.seq() == large.seq) {
+                slots.clear(found);
+                if let Some(block) = slots.record(found).block() {
+                    pool.retire_block(block, &self.readers);
+                }
+            }
+        }
+        pool.collect(&self.readers, &self.segments, &self.arena);
     }
 }
 

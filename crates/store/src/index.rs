@@ -10,11 +10,14 @@
 //! sees the bucket as it was then, which is after the reader began.
 #![allow(unsafe_code, reason = "runs of lines lie in the arena")]
 
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{self, Arena};
 use crate::limits::SPARSE_LINES;
+use crate::readers::Pin;
+use crate::record::Record;
 
 pub(crate) const SLOTS_PER_LINE: usize = 8;
 pub(crate) const LINE_LEN: usize = 64;
@@ -38,15 +41,15 @@ pub(crate) struct Bucket {
 #[derive(Debug)]
 pub(crate) struct Writes {
     /// Of the last write.
-    pub(crate) seq: u64,
+    pub(crate) seq: Cell<u64>,
     /// Slots in use.
-    pub(crate) count: u32,
+    pub(crate) count: Cell<u32>,
 }
 
 impl Bucket {
     pub(crate) fn new(start: u64) -> Self {
         Self {
-            writes: Mutex::new(Writes { seq: start, count: 0 }),
+            writes: Mutex::new(Writes { seq: Cell::new(start), count: Cell::new(0) }),
             run: AtomicU64::new(0),
             floor: AtomicU64::new(start),
             tag: AtomicU64::new(0),
@@ -55,6 +58,18 @@ impl Bucket {
 
     pub(crate) fn run(&self) -> Run {
         Run::unpack(self.run.load(Ordering::SeqCst))
+    }
+
+    /// The slots for a reader. The pin was there before they are looked at, so what they name stays as long.
+    pub(crate) fn pinned<'a>(&self, arena: &'a Arena, _pin: &'a Pin<'_>) -> Slots<'a> {
+        // SAFETY: the run is the bucket's, and the pin keeps it for `'a` should it be replaced.
+        unsafe { self.run().slots(arena) }
+    }
+
+    /// The slots for the holder of the lock, whose callers drop them before they replace the run.
+    pub(crate) fn locked<'a>(&self, arena: &'a Arena, _writes: &'a Writes) -> Slots<'a> {
+        // SAFETY: the run is the bucket's, and is replaced under the lock only.
+        unsafe { self.run().slots(arena) }
     }
 
     /// Called under the lock, with a run that is filled.
@@ -89,12 +104,28 @@ impl Run {
     /// # Safety
     /// During `'a` the run is a bucket's, or was when a pin that lasts as long was already held, or belongs to
     /// the caller alone.
-    pub(crate) unsafe fn slots(self, arena: &Arena) -> Slots<'_> {
+    unsafe fn slots(self, arena: &Arena) -> Slots<'_> {
         if self.line_count == 0 {
-            return Slots { words: &[] };
+            return Slots { arena, words: &[] };
         }
         // SAFETY: memory of a run is accessed as words until it is released, which the caller rules out.
-        Slots { words: unsafe { arena.words(self.at, self.line_count * SLOTS_PER_LINE) } }
+        let words = unsafe { arena.words(self.at, self.line_count * SLOTS_PER_LINE) };
+        Slots { arena, words }
+    }
+
+    /// Puts every slot of a bucket into this run, which was just taken from the pool and is no bucket's yet;
+    /// false when one finds no place.
+    pub(crate) fn fill_from(self, old: Slots<'_>) -> bool {
+        // SAFETY: nobody else knows the run.
+        let new = unsafe { self.slots(old.arena) };
+        new.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        old.words.iter().map(|word| word.load(Ordering::Relaxed)).filter(|word| *word != 0).all(|word| {
+            let slot = new.free_by_tag(word & TAG_MASK);
+            if let Some(slot) = slot {
+                new.words[slot].store(word, Ordering::Relaxed);
+            }
+            slot.is_some()
+        })
     }
 
     pub(crate) fn prefetch(self, arena: &Arena, hash: u64) {
@@ -109,6 +140,7 @@ impl Run {
 /// The slots of one bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slots<'a> {
+    arena: &'a Arena,
     words: &'a [AtomicU64],
 }
 
@@ -119,9 +151,38 @@ pub(crate) struct Found {
     pub(crate) at: u64,
 }
 
-impl Slots<'_> {
-    /// The slot of this hash whose place fits.
-    pub(crate) fn find(&self, hash: u64, mut fits: impl FnMut(u64) -> bool) -> Option<Found> {
+impl<'a> Slots<'a> {
+    /// The slot of this hash whose item fits.
+    pub(crate) fn find(&self, hash: u64, mut fits: impl FnMut(Record<'a>) -> bool) -> Option<Found> {
+        self.find_place(hash, |at| fits(self.record_at(at)))
+    }
+
+    /// The slot of this hash that names this place.
+    pub(crate) fn find_at(&self, hash: u64, at: u64) -> Option<Found> {
+        self.find_place(hash, |place| place == at)
+    }
+
+    /// The item of a slot in use.
+    pub(crate) fn record(&self, found: Found) -> Record<'a> {
+        self.record_at(found.at)
+    }
+
+    fn record_at(&self, at: u64) -> Record<'a> {
+        // SAFETY: a place gets into a slot when its record is complete, and the record's memory is not used
+        // again as long as the pin or lock behind `'a` lasts.
+        unsafe { Record::new(self.arena, at) }
+    }
+
+    /// Asks for the items that a look-up of this hash will read.
+    pub(crate) fn prefetch_items(&self, hash: u64) {
+        self.find_place(hash, |at| {
+            self.arena.prefetch(at);
+            self.arena.prefetch(at + LINE_LEN as u64);
+            false
+        });
+    }
+
+    fn find_place(&self, hash: u64, mut fits: impl FnMut(u64) -> bool) -> Option<Found> {
         if self.words.is_empty() {
             return None;
         }
@@ -177,9 +238,12 @@ impl Slots<'_> {
         self.words[found.slot].store(0, Ordering::SeqCst);
     }
 
-    /// All places.
-    pub(crate) fn places(&self) -> impl Iterator<Item = u64> + '_ {
-        self.words.iter().map(|word| word.load(Ordering::SeqCst)).filter(|word| *word != 0).map(place)
+    /// All items.
+    pub(crate) fn records(self) -> impl Iterator<Item = Record<'a>> {
+        let places =
+            move || self.words.iter().map(|word| word.load(Ordering::SeqCst)).filter(|word| *word != 0);
+        places().for_each(|word| self.arena.prefetch(place(word)));
+        places().map(move |word| self.record_at(place(word)))
     }
 
     /// One of the slots that are in the way of this hash: the one to give up when no line may be added.
@@ -188,20 +252,6 @@ impl Slots<'_> {
         let slot = line * SLOTS_PER_LINE + (hash % SLOTS_PER_LINE as u64) as usize;
         let word = self.words.get(slot)?.load(Ordering::SeqCst);
         (word != 0).then(|| Found { slot, at: place(word) })
-    }
-
-    /// Puts every slot of another run into this empty one; false when one finds no place.
-    pub(crate) fn fill_from(&self, old: Slots<'_>) -> bool {
-        for word in self.words {
-            word.store(0, Ordering::Relaxed);
-        }
-        old.words.iter().map(|word| word.load(Ordering::Relaxed)).filter(|word| *word != 0).all(|word| {
-            let slot = self.free_by_tag(word & TAG_MASK);
-            if let Some(slot) = slot {
-                self.words[slot].store(word, Ordering::Relaxed);
-            }
-            slot.is_some()
-        })
     }
 
     fn line_count(&self) -> usize {

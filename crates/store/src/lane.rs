@@ -2,12 +2,14 @@
 //! of its own, one for each queue and class of lifetime, so that items which expire together lie together.
 //!
 //! Locks are taken in this order: bucket, lane, pool. A lane's holder takes other buckets' locks only by trying.
+#![allow(unsafe_code, reason = "knows which bytes of a segment are whose")]
 
 use std::sync::atomic::Ordering;
 
+use crate::arena::Block;
 use crate::heap::Heap;
 use crate::pool::Aim;
-use crate::record::{Shape, exptime_to_ms};
+use crate::record::{Draft, Record, Shape, exptime_to_ms};
 use crate::segments::Kind;
 
 /// Longest lifetime of each class, in seconds; class zero is for longer ones and for no exptime.
@@ -46,13 +48,14 @@ pub(crate) struct Wanted {
     pub(crate) kind: Kind,
     pub(crate) shape: Shape,
     pub(crate) exptime: u32,
+    pub(crate) block: Option<Block>,
     /// It is a copy of one that is there: it may use the last free segments.
     pub(crate) moving: bool,
 }
 
 impl Heap {
     /// Space for a record; its segment counts one writer more, until [`Self::written`].
-    pub(crate) fn reserve(&self, lane: &mut Lane, wanted: Wanted, now_ms: u64) -> Option<u64> {
+    pub(crate) fn reserve(&self, lane: &mut Lane, wanted: Wanted, now_ms: u64) -> Option<Draft<'_>> {
         let len = wanted.shape.len();
         let class = self.class(wanted.exptime, now_ms);
         let open = &mut lane.open[wanted.kind as usize][class];
@@ -62,6 +65,10 @@ impl Heap {
         if open.is_none() {
             let mut pool = self.pool();
             pool.collect(&self.readers, &self.segments, &self.arena);
+            if lane.victim.is_none() && !wanted.moving {
+                let id = pool.pick_half_dead(now_ms, &self.segments);
+                lane.victim = id.map(|id| Victim { id, aim: Aim::Clean, at: 0, moved: 0, left: 0 });
+            }
             let id = pool.take(wanted.moving, &self.segments, &self.arena)?;
             self.note_spare(&pool);
             self.segments.get(id).reset(wanted.kind);
@@ -73,7 +80,15 @@ impl Heap {
         segment.note_exptime(wanted.exptime);
         let at = self.segments.place(open.id) + open.used as u64;
         open.used += len;
-        Some(at)
+        // SAFETY: these bytes of an open segment were given to nobody else.
+        Some(unsafe { Draft::new(&self.arena, at, wanted.shape, wanted.block) })
+    }
+
+    /// A record of a lane's victim.
+    pub(crate) fn victims_record(&self, victim: &Victim) -> Record<'_> {
+        // SAFETY: a victim was sealed when it had no writers, so it holds complete records from its start to
+        // `used`, one of which `at` is; until its walk ends it is not retired.
+        unsafe { Record::new(&self.arena, self.segments.place(victim.id) + victim.at as u64) }
     }
 
     /// The record at `at` is in the index, or given up.

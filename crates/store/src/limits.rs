@@ -35,7 +35,7 @@ pub(crate) const SEGMENTS_FOR_CLASSES: u64 = 512;
 pub(crate) const SCAN_WINDOW: usize = 1024;
 
 /// A segment is cleaned before anything is evicted when one in so many of its bytes is dead.
-pub(crate) const CLEAN_SHARE: u32 = 6;
+pub(crate) const CLEAN_SHARE: u32 = 8;
 
 /// The same where nothing may be evicted.
 pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 24;

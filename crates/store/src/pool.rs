@@ -80,6 +80,8 @@ struct Sweep {
     wipes: u64,
 }
 
+const HALF: u32 = 2;
+
 /// What to look at to get room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pick {
@@ -237,8 +239,16 @@ impl Pool {
         true
     }
 
+    /// No block was made after all.
     pub(crate) fn untake_large(&mut self, cost: u64) {
         self.large_bytes -= cost;
+    }
+
+    /// Frees a block that never got into the index.
+    pub(crate) fn free_unused_block(&mut self, block: Block) {
+        self.large_bytes -= Block::cost(block.len);
+        // SAFETY: only its writer ever knew it, and gives it up here.
+        unsafe { block.free() };
     }
 
     pub(crate) fn push_large(&mut self, hash: u64, seq: u64) {
@@ -293,16 +303,35 @@ impl Pool {
 
     /// What to look at next to get room; marked as taken.
     pub(crate) fn pick(&mut self, now_ms: u64, evict: bool, wipes: u64, segments: &Segments) -> Option<Pick> {
-        let pick = match self.pick_dead(now_ms, evict, segments) {
+        let [small, main] = self.sealed_counts;
+        let shares = match evict {
+            false => [CLEAN_SHARE_NO_EVICT; 2],
+            true if small > main => [CLEAN_SHARE; 2],
+            // While the small queue is short, its order matters more than its holes.
+            true => [HALF, CLEAN_SHARE],
+        };
+        let pick = match self.find_dead(now_ms, shares, segments) {
             Some(id) => Pick::Segment { id, aim: Aim::Clean },
             None if evict => self.pick_oldest(segments)?,
             None => self.pick_sweep(now_ms, wipes, segments)?,
         };
         if let Pick::Segment { id, .. } = pick {
-            self.states[id as usize] = State::Taken;
-            self.sealed_counts[segments.get(id).kind() as usize] -= 1;
+            self.mark_taken(id, segments);
         }
         Some(pick)
+    }
+
+    /// A segment that is expired or half dead; marked as taken. Asked for before new memory is touched, so that
+    /// a few items that are overwritten all the time stay in little memory.
+    pub(crate) fn pick_half_dead(&mut self, now_ms: u64, segments: &Segments) -> Option<u32> {
+        let id = self.find_dead(now_ms, [HALF; 2], segments)?;
+        self.mark_taken(id, segments);
+        Some(id)
+    }
+
+    fn mark_taken(&mut self, id: u32, segments: &Segments) {
+        self.states[id as usize] = State::Taken;
+        self.sealed_counts[segments.get(id).kind() as usize] -= 1;
     }
 
     fn is_sealed(&self, id: u32, segments: &Segments) -> bool {
@@ -311,7 +340,8 @@ impl Pool {
     }
 
     /// A segment of the next window whose items are all expired, or else the one with most dead bytes.
-    fn pick_dead(&mut self, now_ms: u64, evict: bool, segments: &Segments) -> Option<u32> {
+    /// Of each kind, one of so many bytes must be dead.
+    fn find_dead(&mut self, now_ms: u64, shares: [u32; 2], segments: &Segments) -> Option<u32> {
         let mut best = None;
         for _ in 0..SCAN_WINDOW.min(self.states.len()) {
             self.scan_at = (self.scan_at + 1) % self.states.len() as u32;
@@ -329,12 +359,7 @@ impl Pool {
             if latest != u32::MAX && exptime_to_ms(latest) <= now_ms {
                 return Some(id);
             }
-            let share = match (evict, segment.kind()) {
-                (false, _) => CLEAN_SHARE_NO_EVICT,
-                (true, Kind::Main) => CLEAN_SHARE,
-                // The small queue is short; its order matters more than its holes.
-                (true, Kind::Small) => 2,
-            };
+            let share = shares[segment.kind() as usize];
             if dead >= (used / share).max(1) && best.is_none_or(|(most, _)| dead > most) {
                 best = Some((dead, id));
             }

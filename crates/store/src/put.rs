@@ -2,7 +2,6 @@
 //!
 //! Everything that may fail comes first, so a write that is refused leaves the old item as it was. The old
 //! item cannot be evicted by the write that replaces it: it is at hand while the value is written.
-#![allow(unsafe_code, reason = "writes records into reserved space")]
 
 use crate::arena::Block;
 use crate::counters::Counters;
@@ -12,16 +11,13 @@ use crate::item::{ItemView, Key, Put, PutError};
 use crate::lane::{Lane, Wanted};
 use crate::limits::KEY_LEN_MAX;
 use crate::pool::Large;
-use crate::record::{Draft, INLINE_LEN_MAX, Record, Shape, exptime_to_steps};
+use crate::record::{Draft, INLINE_LEN_MAX, Shape, exptime_to_steps};
 use crate::segments::Kind;
 use crate::store::BucketGuard;
 
 /// Space for one item that is not in the index yet. Dropped unused, it is given back.
 struct Space<'a> {
     heap: &'a Heap,
-    at: u64,
-    len: usize,
-    block: Option<Block>,
     draft: Draft<'a>,
     linked: bool,
 }
@@ -29,10 +25,10 @@ struct Space<'a> {
 impl Drop for Space<'_> {
     fn drop(&mut self) {
         if !self.linked {
-            self.heap.bury(self.at, self.len);
-            self.heap.free_unused(self.block);
+            self.heap.bury(self.draft.at, self.draft.shape.len());
+            self.heap.free_unused(self.draft.block);
         }
-        self.heap.written(self.at);
+        self.heap.written(self.draft.at);
     }
 }
 
@@ -67,8 +63,8 @@ impl<'a> BucketGuard<'a> {
         })
     }
 
-    fn held(&mut self, keep: Option<u64>) -> Held<'_> {
-        Held { bucket: self.index, writes: &mut self.writes, keep }
+    fn held(&self, keep: Option<u64>) -> Held<'_> {
+        Held { bucket: self.index, writes: &self.writes, keep }
     }
 
     /// The key's slot, or a free one for it.
@@ -95,12 +91,12 @@ impl<'a> BucketGuard<'a> {
         let line_count_max = heap.pool().lines.line_count_max();
         let mut line_count = old.line_count;
         loop {
-            let Some(longer) = longer(line_count, self.writes.count, line_count_max) else { return false };
+            let Some(longer) = longer(line_count, self.writes.count.get(), line_count_max) else {
+                return false;
+            };
             line_count = longer;
             let Some(run) = self.take_run(line_count, now_ms) else { return false };
-            // SAFETY: nobody else knows the new run yet.
-            let new = unsafe { run.slots(&heap.arena) };
-            if new.fill_from(self.slots()) {
+            if run.fill_from(self.slots()) {
                 self.bucket().set_run(run);
                 if old.line_count > 0 {
                     heap.pool().retire_run(old, &heap.readers);
@@ -127,13 +123,11 @@ impl<'a> BucketGuard<'a> {
     /// Evicts one of the items whose slots are in the way.
     fn drop_rival(&mut self, key: Key<'_>) -> Option<Slot> {
         let heap = &self.store.heap;
-        // SAFETY: the lock is held, and the run stays.
-        let slots = unsafe { heap.buckets[self.index].run().slots(&heap.arena) };
+        let slots = self.slots();
         let rival = slots.rival(key.hash).filter(|_| heap.evict)?;
-        // SAFETY: a place in a slot, under the lock.
-        let record = unsafe { Record::new(&heap.arena, rival.at) };
-        heap.counters(self.index).dropped(record, heap.absent(&heap.buckets[self.index], record, 0));
-        heap.unlink(self.index, &mut self.writes, slots, rival, record);
+        let record = slots.record(rival);
+        heap.counters(self.index).dropped(record, None);
+        heap.unlink(self.index, &self.writes, slots, rival, record);
         slots.free(key.hash).map(Slot::Free)
     }
 
@@ -156,18 +150,17 @@ impl<'a> BucketGuard<'a> {
             None if heap.ghost.contains(key.hash) => Kind::Main,
             None => Kind::Small,
         };
-        let wanted = Wanted { kind, shape, exptime: exptime_to_steps(put.exptime_ms, now_ms), moving: false };
         let mut lane = heap.lane(self.index);
         let held = &mut self.held(keep);
         let block =
             if large { Some(heap.take_block(&mut lane, value_len as u64, now_ms, held)?) } else { None };
-        let Some(at) = heap.reserve_or_evict(&mut lane, wanted, now_ms, held) else {
+        let exptime = exptime_to_steps(put.exptime_ms, now_ms);
+        let wanted = Wanted { kind, shape, exptime, block, moving: false };
+        let Some(draft) = heap.reserve_or_evict(&mut lane, wanted, now_ms, held) else {
             heap.free_unused(block);
             return None;
         };
-        // SAFETY: the space was reserved for this record.
-        let draft = unsafe { Draft::new(&heap.arena, at, shape, block) };
-        let space = Space { heap, at, len: shape.len(), block, draft, linked: false };
+        let space = Space { heap, draft, linked: false };
         heap.pace(&mut lane, shape.len(), now_ms, held);
         Some(space)
     }
@@ -183,28 +176,27 @@ impl<'a> BucketGuard<'a> {
         fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
     ) -> u64 {
         let heap = &self.store.heap;
-        // SAFETY: the lock is held, and the run stays.
-        let slots = unsafe { heap.buckets[self.index].run().slots(&heap.arena) };
-        // SAFETY: the place of the old item, which stays where it is while room is made.
-        let old = slot.old().map(|found| (found, unsafe { Record::new(&heap.arena, found.at) }));
+        let slots = self.slots();
+        // It is where it was: it was kept there while room was made.
+        let old = slot.old().map(|found| (found, slots.record(found)));
         let live = old.filter(|(_, record)| heap.absent(self.bucket(), *record, now_ms).is_none());
         let frequency = live.map_or(0, |(_, record)| record.frequency());
         let value = space.draft.fill(key.bytes, put, frequency, now_ms);
         fill(value, live.map(|(_, record)| record.view(self.index, now_ms)));
-        self.writes.seq += 1;
-        let seq = self.writes.seq;
+        let seq = self.writes.seq.get() + 1;
+        self.writes.seq.set(seq);
         space.draft.seal(seq);
         let counters = heap.counters(self.index);
-        counters.linked(record_cost(space.len, space.block));
+        counters.linked(record_cost(space.draft.shape.len(), space.draft.block));
         Counters::add(&counters.total_items, 1);
-        if space.block.is_some() {
+        if space.draft.block.is_some() {
             heap.queue_large(key.hash, seq);
         }
         match slot {
-            Slot::Old(found) => slots.replace(found, key.hash, space.at),
+            Slot::Old(found) => slots.replace(found, key.hash, space.draft.at),
             Slot::Free(free) => {
-                slots.set(free, key.hash, space.at);
-                self.writes.count += 1;
+                slots.set(free, key.hash, space.draft.at);
+                self.writes.count.set(self.writes.count.get() + 1);
             }
         }
         space.linked = true;
@@ -222,10 +214,10 @@ impl Heap {
         wanted: Wanted,
         now_ms: u64,
         held: &mut Held<'_>,
-    ) -> Option<u64> {
+    ) -> Option<Draft<'_>> {
         for _ in 0..RESERVE_TRIES {
-            if let Some(at) = self.reserve(lane, wanted, now_ms) {
-                return Some(at);
+            if let Some(draft) = self.reserve(lane, wanted, now_ms) {
+                return Some(draft);
             }
             if !self.make_room(lane, now_ms, held, |pool| pool.has_room(self.segments.segment_len)) {
                 return None;
@@ -252,9 +244,7 @@ impl Heap {
     /// Gives the memory of a block back that never got into the index.
     fn free_unused(&self, block: Option<Block>) {
         if let Some(block) = block {
-            self.pool().untake_large(Block::cost(block.len));
-            // SAFETY: nobody else ever knew it.
-            unsafe { block.free() };
+            self.pool().free_unused_block(block);
         }
     }
 
@@ -269,11 +259,9 @@ impl Heap {
     }
 
     fn is_current(&self, large: &Large) -> bool {
-        let _pin = self.readers.pin();
-        // SAFETY: the pin is held.
-        let slots = unsafe { self.buckets[(large.hash >> 49) as usize].run().slots(&self.arena) };
-        // SAFETY: likewise.
-        slots.find(large.hash, |at| unsafe { Record::new(&self.arena, at) }.seq() == large.seq).is_some()
+        let pin = self.readers.pin();
+        let slots = self.buckets[(large.hash >> 49) as usize].pinned(&self.arena, &pin);
+        slots.find(large.hash, |record| record.seq() == large.seq).is_some()
     }
 }
 

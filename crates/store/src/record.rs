@@ -113,6 +113,11 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Its place.
+    pub(crate) fn at(self) -> u64 {
+        self.at
+    }
+
     /// Bytes of the record.
     pub(crate) fn len(self) -> usize {
         self.shape().len()
@@ -218,9 +223,9 @@ impl<'a> Record<'a> {
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     arena: &'a Arena,
-    at: u64,
-    shape: Shape,
-    block: Option<Block>,
+    pub(crate) at: u64,
+    pub(crate) shape: Shape,
+    pub(crate) block: Option<Block>,
 }
 
 impl<'a> Draft<'a> {

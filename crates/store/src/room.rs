@@ -9,17 +9,16 @@
 //! segment; only when all is used up at once it walks on until there is room. Items are moved and dropped
 //! under their bucket's lock, which is only tried for: an item whose lock is taken stays, and its segment goes
 //! back into its queue.
-#![allow(unsafe_code, reason = "walks the records of a segment")]
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 
 use crate::heap::{Heap, Held, key_of};
-use crate::index::{Bucket, Found, Slots, Writes};
+use crate::index::{Bucket, Found, Slots, Writes, prefetch_bucket};
 use crate::lane::{Lane, Victim, Wanted};
 use crate::limits::{LOCK_TRIES, READER_WAITS_MAX};
 use crate::pool::{Aim, Large, Pick, Pool};
-use crate::record::{Draft, FREQUENCY_MAX, Record};
+use crate::record::{FREQUENCY_MAX, Record};
 use crate::segments::Kind;
 
 /// What became of a record in a segment that is walked.
@@ -31,9 +30,10 @@ enum Fate {
 }
 
 impl Heap {
-    /// Walks a little, when free segments are few.
+    /// Walks a little, when free segments are few or a victim is there already.
     pub(crate) fn pace(&self, lane: &mut Lane, written: usize, now_ms: u64, held: &mut Held<'_>) {
-        if self.evict && self.spare.load(Ordering::Relaxed) < self.spare_target {
+        let few = self.evict && self.spare.load(Ordering::Relaxed) < self.spare_target;
+        if lane.victim.is_some() || few {
             self.relieve(lane, 2 * written + 256, now_ms, held);
         }
     }
@@ -108,20 +108,31 @@ impl Heap {
     fn walk(&self, lane: &mut Lane, budget: usize, now_ms: u64, held: &mut Held<'_>) {
         let Some(mut victim) = lane.victim else { return };
         let segment = self.segments.get(victim.id);
-        let (start, used) = (self.segments.place(victim.id), segment.used.load(Ordering::Relaxed) as usize);
+        let used = segment.used.load(Ordering::Relaxed) as usize;
         if segment.dead.load(Ordering::Relaxed) as usize == used {
             victim.at = used;
         }
         let end = used.min(victim.at.saturating_add(budget));
         while victim.at < end {
-            let at = start + victim.at as u64;
-            // SAFETY: a sealed segment without writers holds complete records from its start to `used`; it is
-            // this lane's victim, so nobody else retires it.
-            let record = unsafe { Record::new(&self.arena, at) };
-            victim.at += record.len();
-            match self.settle(lane, victim, segment.kind(), at, record, now_ms, held) {
-                Fate::Gone { moved } => victim.moved += moved,
-                Fate::Left => victim.left += 1,
+            let mut batch = [None; WALK_BATCH];
+            for next in &mut batch {
+                if victim.at >= end {
+                    break;
+                }
+                let record = self.victims_record(&victim);
+                victim.at += record.len();
+                let hash = key_of(record.key()).hash;
+                prefetch_bucket(&self.buckets[(hash >> 49) as usize]);
+                *next = Some((record, hash));
+            }
+            for (_, hash) in batch.iter().flatten() {
+                self.buckets[(hash >> 49) as usize].run().prefetch(&self.arena, *hash);
+            }
+            for (record, hash) in batch.into_iter().flatten() {
+                match self.settle(lane, victim, segment.kind(), record, hash, now_ms, held) {
+                    Fate::Gone { moved } => victim.moved += moved,
+                    Fate::Left => victim.left += 1,
+                }
             }
         }
         if victim.at < used {
@@ -158,25 +169,22 @@ impl Heap {
         lane: &mut Lane,
         victim: Victim,
         kind: Kind,
-        at: u64,
         record: Record<'_>,
+        hash: u64,
         now_ms: u64,
         held: &mut Held<'_>,
     ) -> Fate {
-        let key = key_of(record.key());
-        let keep = held.keep == Some(at);
-        let fate = self.with_bucket(key.bucket(), held, |bucket, writes| {
-            // SAFETY: the bucket's lock is held.
-            let slots = unsafe { bucket.run().slots(&self.arena) };
-            let Some(found) = slots.find(key.hash, |place| place == at) else {
-                return Fate::Gone { moved: 0 };
-            };
+        let index = (hash >> 49) as usize;
+        let keep = held.keep == Some(record.at());
+        let fate = self.with_bucket(index, held, |bucket, writes| {
+            let slots = bucket.locked(&self.arena, writes);
+            let Some(found) = slots.find_at(hash, record.at()) else { return Fate::Gone { moved: 0 } };
             if keep {
                 return Fate::Left;
             }
             if let Some(absent) = self.absent(bucket, record, now_ms) {
-                self.counters(key.bucket()).dropped(record, Some(absent));
-                self.unlink(key.bucket(), writes, slots, found, record);
+                self.counters(index).dropped(record, Some(absent));
+                self.unlink(index, writes, slots, found, record);
                 return Fate::Gone { moved: 0 };
             }
             if victim.aim == Aim::Sweep {
@@ -192,7 +200,9 @@ impl Heap {
                 _ => None,
             };
             if let Some((kind, frequency)) = move_to {
-                if let Some(moved) = self.move_record(lane, slots, found, record, kind, frequency, now_ms) {
+                if let Some(moved) =
+                    self.move_record(lane, slots, found, record, hash, kind, frequency, now_ms)
+                {
                     return Fate::Gone { moved };
                 }
                 if !self.evict {
@@ -200,10 +210,10 @@ impl Heap {
                 }
             }
             if kind == Kind::Small {
-                self.ghost.insert(key.hash);
+                self.ghost.insert(hash);
             }
-            self.counters(key.bucket()).dropped(record, None);
-            self.unlink(key.bucket(), writes, slots, found, record);
+            self.counters(index).dropped(record, None);
+            self.unlink(index, writes, slots, found, record);
             Fate::Gone { moved: 0 }
         });
         fate.unwrap_or(Fate::Left)
@@ -217,19 +227,18 @@ impl Heap {
         slots: Slots<'_>,
         found: Found,
         record: Record<'_>,
+        hash: u64,
         kind: Kind,
         frequency: u32,
         now_ms: u64,
     ) -> Option<usize> {
         let shape = record.copy_shape();
-        let wanted = Wanted { kind, shape, exptime: record.exptime(), moving: true };
-        let at = self.reserve(lane, wanted, now_ms)?;
-        // SAFETY: the space was reserved for this.
-        let mut draft = unsafe { Draft::new(&self.arena, at, shape, None) };
+        let wanted = Wanted { kind, shape, exptime: record.exptime(), block: None, moving: true };
+        let mut draft = self.reserve(lane, wanted, now_ms)?;
         draft.copy(record, frequency);
-        slots.replace(found, key_of(record.key()).hash, at);
+        slots.replace(found, hash, draft.at);
         self.bury(found.at, record.len());
-        self.written(at);
+        self.written(draft.at);
         Some(record.len())
     }
 
@@ -238,14 +247,14 @@ impl Heap {
         &self,
         index: usize,
         held: &mut Held<'_>,
-        change: impl FnOnce(&Bucket, &mut Writes) -> R,
+        change: impl FnOnce(&Bucket, &Writes) -> R,
     ) -> Option<R> {
         let bucket = &self.buckets[index];
         if index == held.bucket {
             return Some(change(bucket, held.writes));
         }
         for _ in 0..LOCK_TRIES {
-            let mut writes = match bucket.writes.try_lock() {
+            let writes = match bucket.writes.try_lock() {
                 Ok(writes) => writes,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {
@@ -253,7 +262,7 @@ impl Heap {
                     continue;
                 }
             };
-            let result = change(bucket, &mut writes);
+            let result = change(bucket, &writes);
             self.trim(bucket, &writes);
             return Some(result);
         }
@@ -265,14 +274,11 @@ impl Heap {
         let index = (large.hash >> 49) as usize;
         let keep = held.keep;
         let stays = self.with_bucket(index, held, |bucket, writes| {
-            // SAFETY: the bucket's lock is held.
-            let slots = unsafe { bucket.run().slots(&self.arena) };
-            // SAFETY: so are all places that its slots name.
-            let record_at = |at| unsafe { Record::new(&self.arena, at) };
-            let Some(found) = slots.find(large.hash, |at| record_at(at).seq() == large.seq) else {
+            let slots = bucket.locked(&self.arena, writes);
+            let Some(found) = slots.find(large.hash, |record| record.seq() == large.seq) else {
                 return false;
             };
-            let record = record_at(found.at);
+            let record = slots.record(found);
             let absent = self.absent(bucket, record, now_ms);
             let unused = evict && !record.take_use();
             if keep == Some(found.at) || (absent.is_none() && !unused) {
@@ -297,3 +303,6 @@ impl Heap {
         true
     }
 }
+
+/// Records of a victim whose index lines are asked for before the first of them is looked up.
+const WALK_BATCH: usize = 16;

@@ -1,5 +1,4 @@
 //! The store as others see it: reads without locks, and the lock of a bucket for everything that changes it.
-#![allow(unsafe_code, reason = "follows the places that the index names")]
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
@@ -54,9 +53,9 @@ impl Store {
     ) -> Result<R, Absent> {
         let bucket = &self.heap.buckets[key.bucket()];
         let pin = self.heap.readers.pin();
-        // SAFETY: the pin is held until the slots and the record are no longer used.
-        let slots = unsafe { bucket.run().slots(&self.heap.arena) };
-        let (_, record) = self.find_record(slots, key).ok_or(Absent::Missing)?;
+        let slots = bucket.pinned(&self.heap.arena, &pin);
+        let found = slots.find(key.hash, |record| record.key() == key.bytes).ok_or(Absent::Missing)?;
+        let record = slots.record(found);
         if let Some(absent) = self.heap.absent(bucket, record, now_ms) {
             return Err(absent);
         }
@@ -64,9 +63,7 @@ impl Store {
         if bump {
             record.bump(now_ms);
         }
-        let result = read(view);
-        drop(pin);
-        Ok(result)
+        Ok(read(view))
     }
 
     /// Brings what a look-up of these keys will touch into the processor's cache. For a batch: first this for
@@ -78,15 +75,9 @@ impl Store {
         for key in keys.clone() {
             self.heap.buckets[key.bucket()].run().prefetch(&self.heap.arena, key.hash);
         }
-        let _pin = self.heap.readers.pin();
+        let pin = self.heap.readers.pin();
         for key in keys {
-            // SAFETY: the pin is held.
-            let slots = unsafe { self.heap.buckets[key.bucket()].run().slots(&self.heap.arena) };
-            slots.find(key.hash, |at| {
-                self.heap.arena.prefetch(at);
-                self.heap.arena.prefetch(at + 64);
-                false
-            });
+            self.heap.buckets[key.bucket()].pinned(&self.heap.arena, &pin).prefetch_items(key.hash);
         }
     }
 
@@ -147,14 +138,6 @@ impl Store {
     pub fn reset_stats(&self) {
         self.heap.counters.iter().for_each(Counters::reset);
     }
-
-    /// The caller holds a pin from before the slots were loaded, or the bucket's lock.
-    fn find_record<'a>(&'a self, slots: Slots<'a>, key: Key<'_>) -> Option<(Found, Record<'a>)> {
-        // SAFETY: a place found in a slot is that of a complete record, and stays so under the pin or lock.
-        let record_at = |at| unsafe { Record::new(&self.heap.arena, at) };
-        let found = slots.find(key.hash, |at| record_at(at).key() == key.bytes)?;
-        Some((found, record_at(found.at)))
-    }
 }
 
 /// The lock of one bucket.
@@ -171,15 +154,15 @@ impl BucketGuard<'_> {
     }
 
     pub(crate) fn slots(&self) -> Slots<'_> {
-        // SAFETY: the lock is held for as long as the result borrows this guard, and only `put`, which borrows
-        // it exclusively, retires a run.
-        unsafe { self.bucket().run().slots(&self.store.heap.arena) }
+        self.bucket().locked(&self.store.heap.arena, &self.writes)
     }
 
     /// The record of a key, dead or alive.
     pub(crate) fn record(&self, key: Key<'_>) -> Option<(Found, Record<'_>)> {
         assert_eq!(key.bucket(), self.index, "a key is used under another bucket's lock");
-        self.store.find_record(self.slots(), key)
+        let slots = self.slots();
+        let found = slots.find(key.hash, |record| record.key() == key.bytes)?;
+        Some((found, slots.record(found)))
     }
 
     fn live(&self, key: Key<'_>, now_ms: u64) -> Result<(Found, Record<'_>), Absent> {
@@ -202,7 +185,7 @@ impl BucketGuard<'_> {
 
     /// Kills every item of the bucket at once; memory is used again later.
     pub fn wipe(&mut self) {
-        self.bucket().floor.store(self.writes.seq, Ordering::SeqCst);
+        self.bucket().floor.store(self.writes.seq.get(), Ordering::SeqCst);
         self.store.heap.wipes.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -220,15 +203,11 @@ impl BucketGuard<'_> {
 
     /// Removes a key's item; false when there was no live one.
     pub fn remove(&mut self, key: Key<'_>, now_ms: u64) -> bool {
-        let store = self.store;
-        let alive = self.live(key, now_ms).is_ok();
-        assert_eq!(key.bucket(), self.index, "a key is used under another bucket's lock");
-        // SAFETY: the lock is held; nothing here retires the run.
-        let slots = unsafe { store.heap.buckets[self.index].run().slots(&store.heap.arena) };
-        if let Some((found, record)) = store.find_record(slots, key) {
-            store.heap.unlink(self.index, &mut self.writes, slots, found, record);
-            store.heap.trim(self.bucket(), &self.writes);
-        }
+        let Some((found, record)) = self.record(key) else { return false };
+        let heap = &self.store.heap;
+        let alive = heap.absent(self.bucket(), record, now_ms).is_none();
+        heap.unlink(self.index, &self.writes, self.slots(), found, record);
+        heap.trim(self.bucket(), &self.writes);
         alive
     }
 
@@ -251,12 +230,7 @@ impl BucketGuard<'_> {
     /// Calls `visit` for each live item of the bucket, in no order.
     pub fn scan(&self, now_ms: u64, mut visit: impl FnMut(ItemView<'_>)) {
         let heap = &self.store.heap;
-        for at in self.slots().places() {
-            heap.arena.prefetch(at);
-        }
-        for at in self.slots().places() {
-            // SAFETY: the lock is held, so what its slots name stays.
-            let record = unsafe { Record::new(&heap.arena, at) };
+        for record in self.slots().records() {
             if heap.absent(self.bucket(), record, now_ms).is_none() {
                 visit(record.view(self.index, now_ms));
             }

@@ -132,7 +132,7 @@ fn nor_while_items_are_evicted() {
 
 #[test]
 fn nor_when_values_are_large() {
-    run(ByteSize::mib(16), 2, 2, 3000, 200_000);
+    run(ByteSize::mib(16), 2, 2, 1000, 200_000);
 }
 
 /// The wipe is acknowledged through an atomic; whoever has seen that must not see an item from before it.
