@@ -53,7 +53,7 @@ impl Client {
             Target::Pool { servers } => (Router::pool(options.route, &servers, seed)?, Arc::default()),
             Target::Managed { managers } => (Router::managed(options.route, seed), managers.into()),
         };
-        let mut driver = Driver::new(router, value_len_max, seed);
+        let mut driver = Driver::new(router, value_len_max);
         if !driver.is_routable() {
             take_first_map(&mut driver, &managers).await?;
         }

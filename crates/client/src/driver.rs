@@ -14,7 +14,7 @@ mod reports;
 
 use proto::{Bucket, ClusterId, MapVersion};
 use route::{Failure, Outcome, Router, Step};
-use stdx::{Instant, Prng};
+use stdx::Instant;
 use tokio::sync::oneshot;
 
 use crate::limits::{CALLS_MAX, REPORT_WAIT};
@@ -80,8 +80,6 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Driver {
     router: Router,
-    /// For the timer of map questions.
-    prng: Prng,
     value_len_max: usize,
     calls: Calls,
     /// By backend.
@@ -93,10 +91,9 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(router: Router, value_len_max: usize, seed: u64) -> Self {
+    pub(crate) fn new(router: Router, value_len_max: usize) -> Self {
         Self {
             router,
-            prng: Prng::new(seed),
             value_len_max,
             calls: Calls::default(),
             links: Vec::new(),
@@ -119,7 +116,11 @@ impl Driver {
     /// Begins a call.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
         let request = new.request;
-        let (op, step) = self.router.start(request.class, &request.key, request.hash, now);
+        let (key, hash) = (&request.key, request.hash);
+        let (op, step) = match request.bound.and_then(|cas| cas.generation) {
+            Some(read) => self.router.start_bound(key, hash, read, now),
+            None => self.router.start(request.class, key, hash, now),
+        };
         let call = Call {
             request,
             op,
@@ -245,14 +246,16 @@ impl Driver {
                     self.wake(id, now);
                 }
             }
-            Ok(_) => {}
-            // Not for us, or damaged: somebody else may have a better one.
-            Err(_) => self.map_failed(now),
+            // Nothing newer; or not for us, or damaged, and then the router asks somebody else.
+            Ok(_) | Err(_) => {}
         }
     }
 
     fn map_failed(&mut self, now: Instant) {
         self.map_asked = None;
-        self.router.refresh.handle_failed(now, &mut self.prng);
+        self.router.fail_refresh(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,12 @@
 use proto::Generation;
 use proto::reply::ReplyKind;
 use proto::request::encode::{CLOCK, HANDSHAKE, put_bg, put_map_request};
-use route::{BackendId, Failure, HealthState, Outcome};
+use route::{BackendId, BackendView, HealthState, Outcome};
 use stdx::Instant;
 
 use super::calls::{CallId, Place};
 use super::link::{Asker, Link, LinkId, State};
-use super::{Action, Answer, Closed, Driver};
+use super::{Action, Closed, Driver};
 use crate::limits::{LINK_OUTPUT_MAX, REOPEN_AFTER};
 
 /// What a plain server is asked first; any answer of the kind proves that it is one.
@@ -80,10 +80,6 @@ impl Driver {
         now: Instant,
     ) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        // "fill, cas: bound to the generation of the read; never another generation".
-        if call.request.bound.is_some_and(|cas| cas.generation != generation) {
-            return self.answer(id, Answer::Failed(Failure::Changed));
-        }
         call.generation = generation;
         let until = call.op.attempt_until;
         self.place(id, Place::Held(backend), until);
@@ -206,22 +202,29 @@ impl Driver {
         }
     }
 
-    /// Sends the question for the map to a node that is up; which connection it went to.
+    /// Sends the question for the map to a node that is up; which connection it went to. If there is no connection,
+    /// one is opened, so that the next question has one: managers are not asked for long.
     pub(super) fn ask_map_of_a_node(&mut self, now: Instant) -> Option<LinkId> {
         let version = self.router.map_version();
-        let count = self.links.len();
-        let first = self.prng.below(count as u64) as usize;
-        let is_up = |index: &usize| {
-            let view = self.router.backend(BackendId(*index as u32));
-            let up = view.is_some_and(|view| view.current && view.health.state() == HealthState::Up);
-            up && matches!(self.links[*index].state, State::Ready { .. })
+        let usable = |view: &BackendView<'_>| view.current && view.health.state() != HealthState::Down;
+        let mut nodes: Vec<BackendId> =
+            self.router.backends().filter(|(_, view)| usable(view)).map(|(id, _)| id).collect();
+        let turn = self.router.prng().below(nodes.len() as u64) as usize;
+        nodes.rotate_left(turn);
+        let is_ready = |id: &&BackendId| {
+            self.links.get(id.0 as usize).is_some_and(|link| matches!(link.state, State::Ready { .. }))
         };
-        let index = (0..count).map(|step| (first + step) % count).find(is_up)?;
-        let link = &mut self.links[index];
+        let Some(&backend) = nodes.iter().find(is_ready) else {
+            if let Some(&backend) = nodes.first() {
+                self.open(backend, now);
+            }
+            return None;
+        };
+        let link = self.link(backend);
         link.pipeline.push(ReplyKind::Map, Asker::Map).ok()?;
         put_map_request(&mut link.output, version);
         link.map_asked = Some(now);
-        Some(LinkId { backend: BackendId(index as u32), serial: link.serial })
+        Some(self.link_id(backend))
     }
 
     /// Ends the idle connections to nodes that the map does not name any more.
