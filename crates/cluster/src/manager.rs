@@ -12,6 +12,7 @@
 //! is committed; a bucket is granted only when every other node is fenced for it.
 
 mod answer;
+mod commit;
 mod contact;
 mod fence;
 mod newcomer;
@@ -31,10 +32,11 @@ use crate::record::{MemberRole, Records};
 use crate::rules::{Rule, Rules};
 use crate::state::State;
 
+use commit::InFlight;
 use contact::Contact;
 use fence::Fences;
 use newcomer::Newcomer;
-use plan::{InFlight, Wanted};
+use plan::Wanted;
 use poll_order::PollOrder;
 
 pub use output::{Command, CommitError, Event, Halt, Options, Output, Proof, Refusal, Token, Txn};
@@ -58,6 +60,8 @@ pub struct Manager {
     granted: Box<[bool]>,
     wanted: Wanted,
     in_flight: Option<InFlight>,
+    /// Dirty reports that are not answered yet, wherever they wait.
+    dirty_waiting: usize,
     outputs: VecDeque<Output>,
     /// The last map text made: for which version, of which version.
     map_text: Option<(MapVersion, MapVersion, Vec<u8>)>,
@@ -137,6 +141,7 @@ impl Manager {
             granted: vec![true; BUCKET_COUNT].into_boxed_slice(),
             wanted: Wanted::at_lead(),
             in_flight: None,
+            dirty_waiting: 0,
             outputs: VecDeque::new(),
             map_text: None,
             now,

@@ -40,8 +40,10 @@ pub(crate) struct MetaRecord {
     pub(crate) epoch: u32,
     pub(crate) term: u64,
     pub(crate) version: u64,
-    /// Counts transactions: tells whether one of unknown outcome has landed.
+    /// Counts transactions; with the leader it tells whether one of unknown outcome has landed.
     pub(crate) change: u64,
+    /// Whose transaction it was.
+    pub(crate) leader: u64,
 }
 
 /// One member.

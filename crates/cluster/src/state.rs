@@ -17,7 +17,7 @@ use crate::record::{MemberRole, Records, Write};
 
 pub(crate) use draft::Draft;
 pub use load::LoadError;
-pub(crate) use load::last_change;
+pub(crate) use load::{LastChange, last_change};
 
 /// The durable state, as loaded and as changed by each committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct State {
     term: Term,
     /// Counts transactions.
     change: u64,
+    /// Who made the last one: random for each reign, so that none is taken for another's.
+    leader: u64,
     /// Same order and indexes as the map's nodes.
     members: Vec<Member>,
     map: Map,
@@ -58,7 +60,16 @@ impl State {
         let mut map = Map::empty(cluster);
         let bases = vec![Generation::NONE; BUCKET_COUNT].into_boxed_slice();
         map.set_version(MapVersion::new(1, 1));
-        let state = Self { revision: 0, epoch: 1, term: Term(0), change: 0, members: Vec::new(), map, bases };
+        let state = Self {
+            revision: 0,
+            epoch: 1,
+            term: Term(0),
+            change: 0,
+            leader: 0,
+            members: Vec::new(),
+            map,
+            bases,
+        };
         let writes = state.encode_all();
         (state, writes)
     }
@@ -111,6 +122,11 @@ impl State {
     /// The number of the last transaction.
     pub(crate) fn change(&self) -> u64 {
         self.change
+    }
+
+    /// What tells the last transaction from every other.
+    pub(crate) fn last_change(&self) -> LastChange {
+        LastChange { change: self.change, term: self.term, leader: self.leader }
     }
 
     pub(crate) fn set_revision(&mut self, revision: u64) {

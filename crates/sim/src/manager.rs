@@ -68,6 +68,7 @@ impl ManagerHost {
             wait,
             hold: std::time::Duration::from_millis(100),
             join: true,
+            leader: 1,
             buckets: BUCKETS as u16,
         };
         Self {

@@ -18,7 +18,6 @@ pub(super) struct Fences {
     obstacles: BTreeSet<(Bucket, usize)>,
     /// Dirty reports: to be acknowledged once nobody may hold an older generation than this.
     waiters: BTreeMap<Bucket, Vec<(Token, Generation)>>,
-    waiting: usize,
     /// Buckets whose waiters may be free now.
     recheck: BTreeSet<Bucket>,
     /// All waiters may be free now.
@@ -26,21 +25,14 @@ pub(super) struct Fences {
 }
 
 impl Fences {
-    /// How many reports wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting
-    }
-
     /// A report waits until the bucket is fenced below `generation`.
     pub(super) fn wait(&mut self, bucket: Bucket, generation: Generation, token: Token) {
         self.waiters.entry(bucket).or_default().push((token, generation));
-        self.waiting += 1;
         self.recheck.insert(bucket);
     }
 
     /// Everyone who waits, for a machine that stops.
     pub(super) fn take_waiters(&mut self) -> Vec<Token> {
-        self.waiting = 0;
         std::mem::take(&mut self.waiters).into_values().flatten().map(|(token, _)| token).collect()
     }
 
@@ -135,7 +127,7 @@ impl Manager {
     pub(super) fn acknowledge_fenced(&mut self) {
         let everything = std::mem::take(&mut self.fences.recheck_all);
         let recheck = std::mem::take(&mut self.fences.recheck);
-        if self.fences.waiting == 0 {
+        if self.fences.waiters.is_empty() {
             return;
         }
         let buckets: Vec<Bucket> = if everything {
@@ -149,7 +141,7 @@ impl Manager {
             };
             let (done, waiting): (Vec<_>, Vec<_>) =
                 waiters.into_iter().partition(|&(_, generation)| self.is_fenced_below(bucket, generation));
-            self.fences.waiting -= done.len();
+            self.dirty_waiting -= done.len();
             for (token, _) in done {
                 self.outputs.push_back(Output::Answer { token, answer: Ok(()) });
             }

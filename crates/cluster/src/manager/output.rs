@@ -21,6 +21,9 @@ pub struct Options {
     pub hold: Duration,
     /// True: a node that nobody added joins with its first poll. False: it is refused until it is added.
     pub join: bool,
+    /// Random, names this reign in the store: a transaction of another leader is never taken for one's own. Zero is
+    /// enough where the store has one writer at a time by an exclusive lock.
+    pub leader: u64,
     /// How many buckets are doled out: all. Fewer only in simulations.
     pub buckets: u16,
 }
@@ -32,6 +35,7 @@ impl Default for Options {
             wait: waiting_time(LEASE),
             hold: POLL_HOLD,
             join: false,
+            leader: 0,
             buckets: BUCKET_COUNT as u16,
         }
     }

@@ -186,9 +186,10 @@ impl Manager {
     /// is without copies; else Change(wipe).
     pub(super) fn receive_dirty(&mut self, token: Token, dirty: &Dirty) -> Result<(), Refusal> {
         self.check_cluster(dirty.cluster)?;
-        if self.fences.waiting() + self.wanted.dirty_count() >= DIRTY_WAITING_MAX {
+        if self.dirty_waiting >= DIRTY_WAITING_MAX {
             return Err(Refusal::Busy("dirty reports"));
         }
+        self.dirty_waiting += 1;
         let bucket = dirty.bucket;
         match &mut self.in_flight {
             Some(flight) if flight.changes.contains(&bucket) => flight.dirty.push((bucket, token)),

@@ -55,7 +55,8 @@ impl Draft {
     }
 
     /// "Manager/DURABLE": the term is higher at every leader.
-    pub(crate) fn begin_term(&mut self) {
+    pub(crate) fn begin_term(&mut self, leader: u64) {
+        self.state.leader = leader;
         self.state.term = Term(self.state.term.0 + 1);
         self.touched = true;
     }
@@ -172,6 +173,7 @@ impl State {
             term: self.term.0,
             version: self.map.version().0,
             change: self.change,
+            leader: self.leader,
         };
         (META_KEY.to_owned(), Some(encode(&record)))
     }

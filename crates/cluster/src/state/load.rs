@@ -57,6 +57,7 @@ pub(super) fn load(records: &Records) -> Result<State, LoadError> {
         epoch: meta.epoch,
         term: Term(meta.term),
         change: meta.change,
+        leader: meta.leader,
         members: Vec::new(),
         map: Map::empty(ClusterId(meta.cluster)),
         bases: vec![Generation::NONE; BUCKET_COUNT].into_boxed_slice(),
@@ -67,10 +68,18 @@ pub(super) fn load(records: &Records) -> Result<State, LoadError> {
     Ok(state)
 }
 
-/// The number of the last transaction and the term of its leader, if the records have a readable meta.
-pub(crate) fn last_change(records: &Records) -> Result<(u64, Term), LoadError> {
+/// What tells a transaction from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastChange {
+    pub(crate) change: u64,
+    pub(crate) term: Term,
+    pub(crate) leader: u64,
+}
+
+/// The last transaction, if the records have a readable meta.
+pub(crate) fn last_change(records: &Records) -> Result<LastChange, LoadError> {
     let meta = load_meta(records)?;
-    Ok((meta.change, Term(meta.term)))
+    Ok(LastChange { change: meta.change, term: Term(meta.term), leader: meta.leader })
 }
 
 fn load_meta(records: &Records) -> Result<MetaRecord, LoadError> {
