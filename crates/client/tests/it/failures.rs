@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use doled_client::{Client, Expiry, ReadError, WriteError};
+use doled_client::{Client, ClientOptions, Expiry, ReadError, Target, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -123,7 +123,11 @@ async fn a_server_that_is_silent_is_a_miss_after_the_time_out() {
 #[tokio::test]
 async fn a_server_that_answers_garbage_or_half_a_value_fails_that_request_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::pool([listener.local_addr().unwrap().to_string()]).await.unwrap();
+    let mut options = ClientOptions::default();
+    options.route.probe_pause_min = Duration::from_millis(5);
+    options.route.probe_pause_max = Duration::from_millis(5);
+    let target = Target::Pool { servers: vec![listener.local_addr().unwrap().to_string()] };
+    let client = Client::start(target, options).await.unwrap();
     let answers: &[&[u8]] = &[
         b"VALUE k 0 5\r\nhe",
         b"VALUE k 0 5\r\nhello, longer\r\nEND\r\n",
