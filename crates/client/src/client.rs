@@ -22,6 +22,11 @@ use crate::task::Task;
 ///
 /// Keys are 1 to 250 bytes without spaces and control bytes. All calls must be made within a tokio runtime, the one in
 /// which the client was made must live on.
+///
+/// A future that is dropped before it is ready gives its call up: a write that was not sent by then never is, but one
+/// that was sent may still happen, in a managed cluster for at most [`route::RouteOptions::timeout`] more. So a write
+/// under a time-out of the caller's own needs one longer than [`route::RouteOptions::write_budget`]; else what follows
+/// must not rely on its end. A delete that is dropped goes on.
 #[derive(Clone, Debug)]
 pub struct Client {
     calls: mpsc::Sender<Vec<NewCall>>,

@@ -3,7 +3,7 @@
 use proto::Generation;
 use proto::reply::ReplyKind;
 use proto::request::encode::{CLOCK, HANDSHAKE, put_bg, put_map_request};
-use route::{BackendId, BackendView, HealthState, Outcome};
+use route::{BackendId, BackendView, Class, HealthState, Outcome};
 use stdx::Instant;
 
 use super::calls::{CallId, Place};
@@ -99,6 +99,11 @@ impl Driver {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.place == Place::Held(backend)) else {
             return;
         };
+        // To a caller that has dropped it, it is over: sent now, a write could land on top of a later one. A delete may.
+        if call.reply.is_closed() && call.request.class != Class::Delete {
+            self.calls.remove(id);
+            return;
+        }
         let index = backend.0 as usize;
         let Some(link) = self.links.get_mut(index) else { return };
         let is_stamped = call.generation.is_some() && call.request.has_deadline();
