@@ -151,7 +151,8 @@ impl Node {
     }
 
     /// "Node/Poll": makes the next poll and the only one whose reply will be accepted; a poll still out is given
-    /// up. `random` makes the nonce unguessable; its high half counts, so that the manager can tell which of
+    /// up. A poll is sent once, on one connection: copies of it must not reach two managers, since both answers would
+    /// carry the same nonce. `random` makes the nonce unguessable; its high half counts, so that the manager can tell which of
     /// two polls of one life was sent later. `None` once released.
     pub fn poll(&mut self, now: LeaseTime, random: u64, map_version: MapVersion) -> Option<Poll> {
         if self.released {

@@ -18,6 +18,8 @@ pub enum Rule {
     NewLifeNewGenerations,
     /// "Manager/Proof": a poll proves a death by its lock only after it answered this manager's challenge.
     ChallengeNewLife,
+    /// "Manager/OnPoll": a life that is put on record may hold what it held before it was superseded or removed.
+    AdmittedMayHold,
     /// "Manager/Dirty": acknowledged only when durable and fenced.
     DirtyWaitsForFence,
     /// "Node/OnReply": only the outstanding nonce is accepted.

@@ -56,11 +56,13 @@ pub(crate) enum Fault {
     Cut,
     /// An operator drains a node, or lets it take buckets again.
     Drain,
+    /// An operator removes a node, which joins again as soon as it can.
+    Remove,
 }
 
 impl Fault {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::KillNode,
         Self::KillNodeAndGuardian,
         Self::RebootNode,
@@ -71,6 +73,7 @@ impl Fault {
         Self::PauseManager,
         Self::Cut,
         Self::Drain,
+        Self::Remove,
     ];
 }
 

@@ -10,6 +10,7 @@
 
 mod client;
 mod clocks;
+mod exec;
 mod faults;
 mod ghosts;
 pub mod history;

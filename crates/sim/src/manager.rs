@@ -245,6 +245,11 @@ impl World {
         self.command(if drain { Command::Drain(id) } else { Command::Undrain(id) });
     }
 
+    pub(crate) fn remove_node(&mut self, node: usize) {
+        let id = self.nodes[node].id().clone();
+        self.command(Command::Remove(id));
+    }
+
     pub(crate) fn undrain_all(&mut self) {
         for node in 0..self.nodes.len() {
             let id = self.nodes[node].id().clone();

@@ -32,13 +32,14 @@ pub enum Mutant {
 
 impl Mutant {
     /// All mutants that a run of one manager can tell apart from the real thing.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Machine(Rule::WaitForFence),
         Self::Machine(Rule::GraceAtLead),
         Self::Machine(Rule::ConfirmList),
         Self::Machine(Rule::PollOrder),
         Self::Machine(Rule::NewLifeNewGenerations),
         Self::Machine(Rule::ChallengeNewLife),
+        Self::Machine(Rule::AdmittedMayHold),
         Self::Machine(Rule::DirtyWaitsForFence),
         Self::Machine(Rule::OnlyOutstandingNonce),
         Self::Machine(Rule::WipeOnGrant),

@@ -247,9 +247,11 @@ impl World {
             return;
         }
         let is_control = matches!(link, Link::NodeToManager(_) | Link::ManagerToNode(_));
+        let mut event = event;
         if is_control && self.chance(self.faults.double) {
+            event = self.pin(event);
             let at = self.now + self.delay();
-            self.schedule(at, self.second_copy(event.clone()));
+            self.schedule(at, event.clone());
         }
         let late = matches!(event, Event::Poll { .. }) && self.chance(self.faults.late_polls);
         let more = if late { self.prng.below(self.faults.late_max) } else { 0 };
@@ -257,8 +259,8 @@ impl World {
         self.schedule(at, event);
     }
 
-    /// A poll is sent on one connection, so its copy can't reach another process than the one that has it.
-    fn second_copy(&self, event: Event) -> Event {
+    /// A poll is sent on one connection, so both copies of it reach the same process or none.
+    fn pin(&self, event: Event) -> Event {
         match event {
             Event::Poll { node, poll, .. } => {
                 Event::Poll { node, poll, process: Some(self.manager.process_count()) }
@@ -318,6 +320,7 @@ impl World {
             Fault::PauseManager => self.pause_manager(),
             Fault::Cut => self.cut(node),
             Fault::Drain => self.drain_node(node),
+            Fault::Remove => self.remove_node(node),
         }
     }
 

@@ -113,7 +113,7 @@ impl Manager {
                 self.refuse_newcomer(name, refusal);
             }
         } else if due || !self.is_proven(newcomer) {
-            let reply = self.reply(incarnation, parked, false, false, Vec::new());
+            let reply = self.reply(incarnation, parked, false, true, Vec::new());
             if let Some(newcomer) = self.newcomers.get_mut(name) {
                 newcomer.parked = None;
                 newcomer.answer(parked.nonce);

@@ -10,7 +10,7 @@ use super::Manager;
 use super::contact::Contact;
 use super::newcomer::Newcomer;
 use super::output::{CommitError, Event, Halt, Output, Refusal, Token, Txn};
-use super::plan::Plan;
+use super::plan::{Admission, Plan};
 use crate::limits::RELOAD_PAUSE;
 use crate::record::Records;
 use crate::state::{State, last_change};
@@ -24,7 +24,7 @@ pub(super) struct InFlight {
     /// Buckets that it changes: frozen.
     pub(super) changes: BTreeSet<Bucket>,
     /// Lives that it puts on record.
-    admissions: Vec<(NodeId, Incarnation)>,
+    admissions: Vec<Admission>,
     /// Members that it forgets, by their index before it.
     removed: Vec<usize>,
     /// To be answered when it is durable.
@@ -54,7 +54,9 @@ impl InFlight {
     }
 
     pub(super) fn admits(&self, node: &NodeId, incarnation: Incarnation) -> bool {
-        self.admissions.iter().any(|(name, life)| name == node && *life == incarnation)
+        self.admissions
+            .iter()
+            .any(|admission| admission.node == *node && admission.incarnation == incarnation)
     }
 
     pub(super) fn into_tokens(self) -> impl Iterator<Item = Token> {
@@ -158,8 +160,8 @@ impl Manager {
         }
         self.contacts.resize_with(self.state.members().len(), Contact::absent);
         self.install_buckets(&before, &flight.changes);
-        for (name, incarnation) in flight.admissions {
-            self.install_admission(&name, incarnation);
+        for admission in flight.admissions {
+            self.install_admission(admission);
         }
         if !flight.removed.is_empty() {
             self.rebuild_obstacles();
@@ -202,22 +204,26 @@ impl Manager {
     }
 
     /// A life is on record: it may be granted things from now on.
-    fn install_admission(&mut self, name: &NodeId, incarnation: Incarnation) {
-        let Some(member) = self.state.member_index(name) else {
+    fn install_admission(&mut self, admission: Admission) {
+        let Admission { node, incarnation, held } = admission;
+        let Some(member) = self.state.member_index(&node) else {
             return;
         };
-        self.event(Event::Admitted(name.clone(), incarnation));
-        let now = self.now;
-        let Some(newcomer) = self.newcomers.get_mut(name).filter(|n| n.incarnation == incarnation) else {
-            // Another life of that name has polled meanwhile; what it has proven was before this admission.
-            self.newcomers.entry(name.clone()).and_modify(Newcomer::doubt);
-            self.contacts[member] = Contact::admitted(Nonce(0), now);
-            return;
-        };
-        let mut contact = Contact::admitted(newcomer.acknowledged(), newcomer.arrived);
-        contact.parked = newcomer.parked.take();
-        contact.pid = newcomer.pid;
-        self.contacts[member] = contact;
-        self.newcomers.remove(name);
+        match self.newcomers.get_mut(&node) {
+            Some(newcomer) if newcomer.incarnation == incarnation => {
+                let mut contact = Contact::admitted(newcomer.acknowledged(), newcomer.arrived, &held);
+                contact.parked = newcomer.parked.take();
+                contact.pid = newcomer.pid;
+                self.contacts[member] = contact;
+                self.newcomers.remove(&node);
+            }
+            other => {
+                // Another life of that name has polled meanwhile; what it has proven was before this admission.
+                other.into_iter().for_each(Newcomer::doubt);
+                self.contacts[member] = Contact::admitted(Nonce(0), self.now, &held);
+            }
+        }
+        self.update_obstacles_of(member);
+        self.event(Event::Admitted(node, incarnation));
     }
 }

@@ -110,16 +110,17 @@ impl Contact {
         Self { phase: Phase::Grace(Grace::Silent), leased_from: now, ..Self::absent() }
     }
 
-    /// A life that was just admitted: it was never granted anything.
-    pub(super) fn admitted(answered: Nonce, arrived: LeaseTime) -> Self {
-        Self {
+    /// A life that was just admitted, with what it has listed.
+    pub(super) fn admitted(answered: Nonce, arrived: LeaseTime, list: &[Owned]) -> Self {
+        let mut contact = Self {
             phase: Phase::Present,
             acknowledged: answered,
             leased_from: arrived,
             last_poll: Some(arrived),
-            news: true,
             ..Self::absent()
-        }
+        };
+        contact.take_list(list);
+        contact
     }
 
     /// "Manager/Fenced": no lease of this life can be running.

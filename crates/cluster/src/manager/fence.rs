@@ -103,12 +103,14 @@ impl Manager {
         }
     }
 
-    /// What a member holds is known from its list.
+    /// All that a member may hold is to be looked at: what it has, and what a reply on its way may give.
     pub(super) fn update_obstacles_of(&mut self, member: usize) {
         let old: Vec<Bucket> =
             self.fences.obstacles.iter().filter(|&&(_, m)| m == member).map(|&(bucket, _)| bucket).collect();
-        let held: Vec<Bucket> = self.contacts[member].held.keys().copied().collect();
-        for bucket in old.into_iter().chain(held) {
+        let contact = &self.contacts[member];
+        let promised = contact.sent.iter().flat_map(|sent| sent.changes.keys());
+        let may_hold: Vec<Bucket> = contact.held.keys().chain(promised).copied().collect();
+        for bucket in old.into_iter().chain(may_hold) {
             self.update_obstacle(bucket, member);
         }
     }

@@ -4,9 +4,10 @@
 //! Nothing is believed of it before it has answered a challenge: a reply without a lease, whose nonce its next
 //! poll names as applied. That proves that it lived after this term began and after the last life of its name was
 //! admitted. So a dead process is never admitted, and an exclusive lock named in such a poll proves that whoever
-//! held it before is dead ("Manager/Proof of death").
+//! held it before is dead ("Manager/Proof of death"). The same poll lists what the life holds: nothing, if it is
+//! new, but a process that was away and superseded, or whose node was removed, may hold what it had.
 
-use proto::control::{LockIdentity, Poll};
+use proto::control::{LockIdentity, Owned, Poll};
 use proto::{Incarnation, Nonce};
 use stdx::LeaseTime;
 
@@ -24,6 +25,8 @@ pub(super) struct Newcomer {
     answered: Nonce,
     /// It has answered a challenge.
     pub(super) proven: bool,
+    /// What it holds, by its list in a poll sent after that. Nothing is added to it before it is admitted.
+    pub(super) held: Vec<Owned>,
     /// Arrival of its newest poll.
     pub(super) arrived: LeaseTime,
     pub(super) parked: Option<Parked>,
@@ -39,6 +42,7 @@ impl Newcomer {
             pid: poll.pid,
             answered: Nonce(0),
             proven: false,
+            held: Vec::new(),
             arrived: now,
             parked: None,
         }
@@ -46,7 +50,11 @@ impl Newcomer {
 
     /// Parks its next poll; the one before it, if still parked, is returned.
     pub(super) fn park(&mut self, token: Token, poll: Poll, now: LeaseTime) -> Option<Parked> {
-        self.proven |= self.answered != Nonce(0) && poll.applied == self.answered;
+        let answers = self.answered != Nonce(0) && poll.applied == self.answered;
+        if let Some(held) = poll.owned.as_ref().filter(|_| answers || self.proven) {
+            self.proven = true;
+            self.held.clone_from(held);
+        }
         self.arrived = now;
         let parked = Parked::new(token, &poll, now);
         (self.address, self.lock, self.pid) = (poll.address, poll.lock, poll.pid);

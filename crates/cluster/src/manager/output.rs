@@ -182,7 +182,7 @@ pub enum Output {
     Reply {
         /// Whose.
         token: Token,
-        /// `Err` goes out as `Refused`; the node tries again after a pause.
+        /// `Err` goes out as `Refused` on the connection of that poll; the node tries again after a pause.
         reply: Result<Reply, Refusal>,
     },
     /// The answer to any other request.

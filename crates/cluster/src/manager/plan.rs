@@ -1,6 +1,7 @@
 //! "Manager/Change": everything that was decided since the last transaction becomes the next one; nothing is
 //! granted before it is durable.
 
+use proto::control::Owned;
 use proto::{Bucket, Incarnation, NodeId};
 
 use super::Manager;
@@ -52,10 +53,19 @@ impl Wanted {
     }
 }
 
+/// A life that a transaction puts on record.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    /// What it holds: nothing, if it is new.
+    pub(super) held: Vec<Owned>,
+}
+
 /// A transaction in the making.
 pub(super) struct Plan {
     pub(super) draft: Draft,
-    pub(super) admissions: Vec<(NodeId, Incarnation)>,
+    pub(super) admissions: Vec<Admission>,
     pub(super) removed: Vec<usize>,
     pub(super) tokens: Vec<Token>,
     pub(super) dirty: Vec<(Bucket, Token)>,
@@ -160,20 +170,21 @@ impl Manager {
 
     /// "OnPoll: a new incarnation -> new generation for all its buckets before any grant".
     fn plan_admissions(&mut self, plan: &mut Plan, names: Vec<NodeId>) {
-        for name in names {
-            let Some(newcomer) = self.newcomers.get(&name) else {
+        for node in names {
+            let Some(newcomer) = self.newcomers.get(&node) else {
                 continue;
             };
-            let (incarnation, lock, address) =
-                (newcomer.incarnation, newcomer.lock.clone(), newcomer.address.clone());
-            let member = match plan.draft.state().member_index(&name) {
+            let incarnation = newcomer.incarnation;
+            let held =
+                if self.rules.hold(Rule::AdmittedMayHold) { newcomer.held.clone() } else { Vec::new() };
+            let member = match plan.draft.state().member_index(&node) {
                 Some(member) => member,
-                None => plan.draft.add_member(&name, &address),
+                None => plan.draft.add_member(&node, &newcomer.address),
             };
+            plan.draft.admit(member, incarnation, newcomer.lock.clone(), &newcomer.address);
             if member < self.contacts.len() && !self.contacts[member].is_fenced() {
                 self.end_life(member, Proof::Lock);
             }
-            plan.draft.admit(member, incarnation, lock, &address);
             if self.rules.hold(Rule::NewLifeNewGenerations) {
                 let map = self.state.map();
                 let all = bucket_range(0, usize::from(self.options.buckets));
@@ -182,7 +193,7 @@ impl Manager {
                     plan.draft.assign(bucket, Some(member));
                 }
             }
-            plan.admissions.push((name, incarnation));
+            plan.admissions.push(Admission { node, incarnation, held });
             self.wanted.rebalance = true;
         }
     }
@@ -201,7 +212,8 @@ impl Manager {
     /// away for long.
     fn plan_rebalance(&self, plan: &mut Plan) {
         let state = plan.draft.state();
-        let admitted = |member: usize| plan.admissions.iter().any(|(name, _)| name == state.node_id(member));
+        let admitted =
+            |member: usize| plan.admissions.iter().any(|admission| admission.node == *state.node_id(member));
         let phase = |member: usize| self.contacts.get(member).map_or(Phase::Absent, |contact| contact.phase);
         let role = |member: usize| state.members()[member].role;
         let is_candidate = |&member: &usize| {
@@ -254,7 +266,7 @@ impl Manager {
             let state = plan.draft.state();
             let name = state.node_id(member);
             let still = state.members()[member].role == MemberRole::Leaving
-                && !plan.admissions.iter().any(|(admitted, _)| admitted == name);
+                && !plan.admissions.iter().any(|admission| admission.node == *name);
             let mut all = bucket_range(0, usize::from(self.options.buckets));
             if still && !all.any(|bucket| state.map().owner_index(bucket) == Some(member)) {
                 plan.draft.remove(member);

@@ -114,6 +114,7 @@ impl World {
             ["heal", name] => {
                 self.peer(name).cut = false;
                 self.peer(name).replies.clear();
+                self.peer(name).out = false;
                 self.peer(name).node.connected();
             }
             ["backup"] => self.backup = Some(self.records.clone()),
