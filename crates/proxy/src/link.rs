@@ -21,8 +21,6 @@ pub(crate) struct Asker {
 pub(crate) enum Who {
     /// A client's request.
     Request(RequestId),
-    /// Nobody: a copy of a mutation. If it is lost, the backend has missed a write.
-    Copy,
     /// The handshake: who the node is.
     Node,
     /// The handshake, or a renewed sample of the node's clock.

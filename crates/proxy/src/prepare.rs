@@ -26,6 +26,15 @@ impl Prepared {
         self.bytes.get(self.key_at..self.key_at + self.key_len).unwrap_or_default()
     }
 
+    /// What a copy of the key is told: the same, or, where that would drift, to drop it.
+    pub(crate) fn for_copy(&self, mut bytes: Vec<u8>) -> Self {
+        if !self.same_for_copies {
+            return delete(bytes, self.key());
+        }
+        bytes.extend_from_slice(&self.bytes);
+        Self { bytes, answer: None, ..*self }
+    }
+
     /// True when copies must hear of it.
     pub(crate) fn mutates(&self) -> bool {
         self.kind != ReplyKind::Values

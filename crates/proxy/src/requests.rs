@@ -16,12 +16,13 @@ pub(crate) struct RequestId(u32);
 pub(crate) struct Request {
     pub(crate) prepared: Prepared,
     pub(crate) op: Op,
-    pub(crate) client: ConnId,
+    /// Who is told; nobody about a copy.
+    pub(crate) client: Option<ConnId>,
     /// The command's place among the client's.
     pub(crate) seq: u64,
     /// The key's place in the command.
     pub(crate) part: usize,
-    /// For this backend and no other, whatever the router thinks of keys: a flush.
+    /// For this backend and no other, whatever the router thinks of keys: a copy, a flush.
     pub(crate) pinned: Option<BackendId>,
 }
 

@@ -239,7 +239,7 @@ impl Worker {
         let now = clock::now();
         let hash = KeyHash::of(prepared.key());
         let (op, step) = self.router.start(prepared.class, prepared.key(), hash, now);
-        let id = self.requests.insert(Request { prepared, op, client: conn, seq, part, pinned: None });
+        let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, part, pinned: None });
         self.take_step(io, id, step);
     }
 
@@ -253,7 +253,7 @@ impl Worker {
             let prepared = prepare::flush(self.requests.buffer(), flush.exptime);
             let op = self.router.pin(now);
             let pinned = Some(backend);
-            let id = self.requests.insert(Request { prepared, op, client: conn, seq, part, pinned });
+            let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, part, pinned });
             self.take_step(io, id, Step::Send { backend, generation: None });
         }
     }

@@ -3,14 +3,14 @@
 use net::{Address, CloseReason, ConnId, Io, Next, Received};
 use proto::Generation;
 use proto::reply::{Reply, ReplyKind};
-use proto::request::encode::{CLOCK, HANDSHAKE, put_bg, put_delete};
+use proto::request::encode::{CLOCK, HANDSHAKE, put_bg};
 use route::{BackendId, Class, ClockSample, Outcome, Replied, Step};
 use stdx::{Instant, clock};
 
 use super::{Role, Worker};
 use crate::counters::count;
 use crate::link::{Asker, Link, LinkState, Who};
-use crate::requests::RequestId;
+use crate::requests::{Request, RequestId};
 
 impl Worker {
     pub(super) fn link(&mut self, id: BackendId) -> &mut Link {
@@ -29,6 +29,9 @@ impl Worker {
         backend: BackendId,
         generation: Option<Generation>,
     ) -> Result<(), Outcome> {
+        if self.link(backend).must_flush && self.link(backend).state == LinkState::Ready {
+            self.break_link(io, backend, clock::now(), false);
+        }
         if self.link(backend).state == LinkState::Closed && !self.open_link(io, backend, clock::now()) {
             return Err(Outcome::NotSent);
         }
@@ -94,46 +97,17 @@ impl Worker {
     /// Static pools with copies: the others that hold the key hear of the mutation. What depends on the old value is
     /// not done twice, it would drift: there the copy's item is dropped.
     fn tell_copies(&mut self, io: &mut Io, id: RequestId, sent_to: BackendId) {
-        let request = self.requests.get(id);
-        let copies = self.router.copies(request.prepared.key(), sent_to);
-        if copies.is_empty() {
-            return;
+        let copies = self.router.copies(self.requests.get(id).prepared.key(), sent_to);
+        for missed in self.router.missed(self.requests.get(id).prepared.key(), sent_to) {
+            self.link(missed).must_flush = true;
         }
-        let mut bytes = Vec::new();
-        let kind = if request.prepared.same_for_copies {
-            bytes.extend_from_slice(&request.prepared.bytes);
-            request.prepared.kind
-        } else {
-            put_delete(&mut bytes, request.prepared.key());
-            ReplyKind::Delete
-        };
-        let until = request.op.attempt_until;
         for copy in copies {
-            let link = self.link(copy);
-            let asker = Asker { who: Who::Copy, until };
-            let out = match link.state {
-                LinkState::Ready => link.conn.and_then(|conn| io.output(conn)),
-                _ => None,
-            };
-            match out {
-                Some(out) if link.pipeline.push(kind, asker).is_ok() => out.extend_from_slice(&bytes),
-                // It misses this write, so it is flushed before it is used.
-                _ => self.must_flush(io, copy),
-            }
-        }
-    }
-
-    /// The backend has missed a write: from here on its items may be stale.
-    fn must_flush(&mut self, io: &mut Io, id: BackendId) {
-        let link = self.link(id);
-        link.must_flush = true;
-        match link.state {
-            LinkState::Closed => {
-                self.open_link(io, id, clock::now());
-            }
-            // The handshake is not over, and will see the mark.
-            LinkState::Opening => {}
-            LinkState::Ready => self.break_link(io, id, clock::now(), false),
+            let bytes = self.requests.buffer();
+            let prepared = self.requests.get(id).prepared.for_copy(bytes);
+            let op = self.router.pin(clock::now());
+            let request = Request { prepared, op, client: None, seq: 0, part: 0, pinned: Some(copy) };
+            let request = self.requests.insert(request);
+            self.take_step(io, request, Step::Send { backend: copy, generation: None });
         }
     }
 
@@ -231,12 +205,6 @@ impl Worker {
                     let step = self.failed(request, Outcome::Lost);
                     self.take_step(io, request, step);
                     return false;
-                }
-                true
-            }
-            (Who::Copy, reply) => {
-                if reply.is_failure() {
-                    self.must_flush(io, id);
                 }
                 true
             }
@@ -363,7 +331,6 @@ impl Worker {
                     let step = self.failed(request, outcome);
                     self.take_step(io, request, step);
                 }
-                Who::Copy => self.link(id).must_flush = true,
                 Who::Map => self.router.fail_refresh(now),
                 Who::Node | Who::Clock | Who::Version | Who::Flush => {}
             }

@@ -62,6 +62,10 @@ impl Worker {
             self.take_step(io, id, step);
             return true;
         }
+        if let Some(backend) = request.pinned.filter(|_| reply.is_failure()) {
+            self.link(backend).must_flush = true;
+        }
+        let request = self.requests.get(id);
         if let Reply::Values(values) = reply {
             let mut values = *values;
             let first = values.next();
@@ -78,7 +82,9 @@ impl Worker {
     fn finish(&mut self, io: &mut Io, id: RequestId, bytes: &[u8]) {
         let request = self.requests.remove(id);
         let bytes = request.prepared.answer.unwrap_or(bytes);
-        self.deliver(io, request.client, request.seq, request.part, bytes);
+        if let Some(client) = request.client {
+            self.deliver(io, client, request.seq, request.part, bytes);
+        }
         self.requests.recycle(request.prepared.bytes);
     }
 
