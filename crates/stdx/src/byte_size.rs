@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("64m", 64 << 20), ("1k", 1024), ("64MB", 64 << 20), ("7", 7), ("2GiB", 2 << 30)] {
+        for (text, bytes) in
+            [("64m", 64 << 20), ("1k", 1024), ("64MB", 64 << 20), ("7", 7), ("2GiB", 2 << 30)]
+        {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         for text in ["", "m", "-1", "1.5m", "1t", "99999999999g"] {

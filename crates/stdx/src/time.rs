@@ -67,16 +67,12 @@ impl LeaseTime {
 
     /// The longer of the two intervals since `earlier`: what a holder of a lease must believe has passed.
     pub fn elapsed_max(self, earlier: Self) -> Duration {
-        Duration::from_nanos(
-            self.boot.saturating_sub(earlier.boot).max(self.raw.saturating_sub(earlier.raw)),
-        )
+        Duration::from_nanos(self.boot.saturating_sub(earlier.boot).max(self.raw.saturating_sub(earlier.raw)))
     }
 
     /// The shorter of the two intervals since `earlier`: what a giver of a lease must believe has passed.
     pub fn elapsed_min(self, earlier: Self) -> Duration {
-        Duration::from_nanos(
-            self.boot.saturating_sub(earlier.boot).min(self.raw.saturating_sub(earlier.raw)),
-        )
+        Duration::from_nanos(self.boot.saturating_sub(earlier.boot).min(self.raw.saturating_sub(earlier.raw)))
     }
 
     /// The ordinary instant of this reading, for timers that carry no safety.

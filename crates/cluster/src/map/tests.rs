@@ -1,3 +1,5 @@
+//! Tests of `map`.
+
 use proto::{Bucket, ClusterId, Generation, MapVersion, NodeId};
 use stdx::Prng;
 

@@ -1,3 +1,5 @@
+//! Tests of `node`.
+
 use std::time::Duration;
 
 use proto::control::{Change, LockIdentity, Reply, Role};

@@ -1,3 +1,5 @@
+//! Tests of `placement`.
+
 use stdx::Prng;
 
 use super::{rebalance, runs};

@@ -1,3 +1,5 @@
+//! Tests of `state`.
+
 use proto::control::LockIdentity;
 use proto::{Bucket, ClusterId, Generation, Incarnation, Term};
 use stdx::Prng;
