@@ -2,7 +2,7 @@
 //!
 //! A manager may give a dead node's buckets away at once only when the death is proven; a parent that waited
 //! for the process can prove it. So `serve --managed` under a manager is two processes: this one starts the
-//! node, waits, and tells the managers. It passes end signals on and exits as its child did.
+//! node, waits, and tells the managers. It passes signals on and exits as its child did.
 //!
 //! **Invariants**: the word `Dead` names a life only after its process was waited for; the node never outlives
 //! its guardian (the kernel kills it), or nobody would wait for it.
@@ -18,7 +18,7 @@ use proto::control::{Life, Message};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
 };
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::control::report;
@@ -51,18 +51,23 @@ pub enum GuardianGone {
     Tie(rustix::io::Errno),
 }
 
-/// What the guardian process does with its life: starts the node, passes SIGTERM and SIGINT on, waits for the
-/// end, reports it, and ends as the node did (128 plus the number of a signal, as shells count).
+/// What the guardian process does with its life: starts the node, passes signals on, waits for the end,
+/// reports it, and ends as the node did (128 plus the number of a signal, as shells count).
 ///
 /// Call it on the main thread: the kernel kills the node when the calling thread ends.
 pub fn run(command: Command, life: Life, managers: &[String]) -> io::Result<ExitCode> {
     // Before the start, so that no signal falls between; the child has its own handlers after its exec.
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let guardian = Guardian::start(command)?;
     let forward = guardian.forward();
     thread::Builder::new().name("doled-signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            forward.send(if signal == SIGINT { Signal::INT } else { Signal::TERM });
+            forward.send(match signal {
+                SIGINT => Signal::INT,
+                SIGUSR1 => Signal::USR1,
+                SIGHUP => Signal::HUP,
+                _ => Signal::TERM,
+            });
         }
     })?;
     let status = guardian.wait(life, managers)?;

@@ -26,6 +26,8 @@ pub struct ServerOptions {
     pub threads: usize,
     /// Connections at the same time (`-c`), of all listeners.
     pub max_connections: usize,
+    /// What connections may speak (`-B`).
+    pub protocol: Protocol,
     /// Requests of one connection before others have their turn (`-R`), at least 1.
     pub requests_per_turn: usize,
     /// How much is said on standard error (`-v`).
@@ -51,6 +53,7 @@ impl Default for ServerOptions {
             evict: true,
             threads: 4,
             max_connections: 1024,
+            protocol: Protocol::Auto,
             requests_per_turn: crate::limits::REQUESTS_PER_TURN,
             verbosity: 0,
             idle_timeout: None,
@@ -59,6 +62,17 @@ impl Default for ServerOptions {
             managed: None,
         }
     }
+}
+
+/// What connections may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Each connection's first byte tells.
+    Auto,
+    /// Text only.
+    Ascii,
+    /// Binary only.
+    Binary,
 }
 
 /// A unix socket to listen on.

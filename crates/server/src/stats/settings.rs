@@ -7,6 +7,7 @@ use proto::reply::put_stat;
 
 use super::yes_no;
 use crate::engine::{Context, Engine};
+use crate::options::Protocol;
 
 pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
     let engine = cx.engine;
@@ -57,7 +58,7 @@ fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "reqs_per_event", options.requests_per_turn);
     put_stat(out, "cas_enabled", "yes");
     put_stat(out, "tcp_backlog", options.backlog);
-    put_stat(out, "binding_protocol", "ascii");
+    put_stat(out, "binding_protocol", protocol_name(options.protocol));
     put_stat(out, "auth_enabled_sasl", "no");
     put_stat(out, "auth_enabled_ascii", "no");
     put_stat(out, "item_size_max", options.item_size_max.0);
@@ -75,6 +76,14 @@ fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "idle_timeout", engine.options.idle_timeout.map_or(0, |timeout| timeout.as_secs()));
     for (name, value) in AFTER_IDLE {
         put_stat(out, name, value);
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Auto => "auto-negotiate",
+        Protocol::Ascii => "ascii",
+        Protocol::Binary => "binary",
     }
 }
 
