@@ -22,11 +22,13 @@ mod poll_order;
 mod receive;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use proto::control::{Dirty, Life, Poll};
 use proto::{BUCKET_COUNT, Bucket, ClusterId, Incarnation, MapVersion, NodeId, Term};
 use stdx::{Instant, LeaseTime};
 
+use crate::lease::waiting_time;
 use crate::map::Map;
 use crate::record::{MemberRole, Records};
 use crate::rules::{Rule, Rules};
@@ -48,6 +50,9 @@ pub struct Manager {
     rules: Rules,
     /// As committed.
     state: State,
+    /// When this term began, and how long after that leases of earlier terms may run.
+    led_at: LeaseTime,
+    earlier_wait: Duration,
     /// The term is durable.
     leading: bool,
     halting: Halting,
@@ -128,7 +133,10 @@ impl Manager {
             let may_be_leased = member.incarnation.0 != 0 && !member.dead && rules.hold(Rule::GraceAtLead);
             if may_be_leased { Contact::in_grace(now) } else { Contact::absent() }
         };
+        let is_longer = state.lease() > options.lease;
         let mut manager = Self {
+            led_at: now,
+            earlier_wait: if is_longer { waiting_time(state.lease()) } else { options.wait },
             options,
             rules,
             leading: false,
@@ -228,7 +236,7 @@ impl Manager {
         let newcomers = self.newcomers.values().filter_map(|newcomer| newcomer.parked);
         let parked = self.contacts.iter().filter_map(|contact| contact.parked).chain(newcomers);
         let polls = parked.map(|poll| poll.arrived.instant() + self.options.hold);
-        let bounds = self.contacts.iter().filter_map(|c| c.bound_remaining(self.options.wait, self.now));
+        let bounds = self.contacts.iter().filter_map(|contact| self.bound_remaining(contact, self.now));
         let bounds = bounds.map(|remaining| now + remaining);
         let retry = self.in_flight.as_ref().and_then(InFlight::retry_at);
         polls.chain(bounds).chain(retry).min()
@@ -311,7 +319,7 @@ impl Manager {
     /// "Manager/Fenced: now >= its bound".
     fn expire_bounds(&mut self, now: LeaseTime) {
         for member in 0..self.contacts.len() {
-            let remaining = self.contacts[member].bound_remaining(self.options.wait, now);
+            let remaining = self.bound_remaining(&self.contacts[member], now);
             if remaining.is_some_and(|remaining| remaining.is_zero()) {
                 let name = self.state.node_id(member).clone();
                 self.event(Event::Silent(name, self.state.members()[member].incarnation));
@@ -319,6 +327,23 @@ impl Manager {
                 self.wanted.rebalance = true;
             }
         }
+    }
+
+    /// How long until the bound of a member's life passes; `None` when it is absent. Leases that earlier terms gave
+    /// may be longer than this term's.
+    fn bound_remaining(&self, contact: &Contact, now: LeaseTime) -> Option<Duration> {
+        let bound = contact.bound_remaining(self.options.wait, now)?;
+        Some(bound.max(self.earlier_remaining(now)))
+    }
+
+    /// How long leases of earlier terms may still run.
+    fn earlier_remaining(&self, now: LeaseTime) -> Duration {
+        self.earlier_wait.saturating_sub(now.elapsed_min(self.led_at))
+    }
+
+    /// True when the leases that are on record as the longest ones are over.
+    fn may_shorten_lease(&self) -> bool {
+        self.leading && self.state.lease() > self.options.lease && self.earlier_remaining(self.now).is_zero()
     }
 
     /// Newcomers that poll no more.

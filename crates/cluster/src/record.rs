@@ -44,6 +44,8 @@ pub(crate) struct MetaRecord {
     pub(crate) change: u64,
     /// Whose transaction it was.
     pub(crate) leader: u64,
+    /// The longest lease that may be running, in milliseconds; zero before the first term.
+    pub(crate) lease_ms: u64,
 }
 
 /// One member.

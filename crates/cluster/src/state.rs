@@ -9,6 +9,8 @@
 mod draft;
 mod load;
 
+use std::time::Duration;
+
 use proto::control::LockIdentity;
 use proto::{BUCKET_COUNT, Bucket, ClusterId, Generation, Incarnation, MapVersion, NodeId, Term};
 
@@ -29,6 +31,8 @@ pub struct State {
     change: u64,
     /// Who made the last one: random for each reign, so that none is taken for another's.
     leader: u64,
+    /// The longest lease that a node may have of any term, this one's included.
+    lease: Duration,
     /// Same order and indexes as the map's nodes.
     members: Vec<Member>,
     map: Map,
@@ -66,6 +70,7 @@ impl State {
             term: Term(0),
             change: 0,
             leader: 0,
+            lease: Duration::ZERO,
             members: Vec::new(),
             map,
             bases,
@@ -92,6 +97,11 @@ impl State {
     /// The high half of new generations.
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// The longest lease that may be running, whichever term gave it; zero before the first term.
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// The store's revision after the last change.

@@ -132,7 +132,7 @@ impl Manager {
         if self.is_free_for(member, self.newcomers.get(name)?) {
             return None;
         }
-        let within = self.contacts[member].bound_remaining(self.options.wait, now).unwrap_or_default();
+        let within = self.bound_remaining(&self.contacts[member], now).unwrap_or_default();
         Some(Refusal::Alive {
             node: name.clone(),
             incarnation: self.state.members()[member].incarnation,

@@ -77,10 +77,12 @@ impl Manager {
         if self.in_flight.is_some() || self.is_halted() {
             return;
         }
+        let shorten_lease = self.may_shorten_lease();
         let removable = self.removable_members();
         let admissible = self.admissible_newcomers();
         let wanted = &self.wanted;
         let nothing = wanted.commands.is_empty() && wanted.burials.is_empty() && wanted.dirty.is_empty();
+        let nothing = nothing && !shorten_lease;
         if nothing && !wanted.term && !wanted.rebalance && removable.is_empty() && admissible.is_empty() {
             return;
         }
@@ -92,7 +94,10 @@ impl Manager {
             dirty: Vec::new(),
         };
         if std::mem::take(&mut self.wanted.term) {
-            plan.draft.begin_term(self.options.leader);
+            plan.draft.begin_term(self.options.leader, self.options.lease);
+        }
+        if shorten_lease {
+            plan.draft.shorten_lease(self.options.lease);
         }
         self.plan_commands(&mut plan);
         self.plan_burials(&mut plan);

@@ -1,3 +1,5 @@
+//! The node's rules of acceptance and the effects of replies.
+
 //! Tests of `node`.
 
 use std::time::Duration;

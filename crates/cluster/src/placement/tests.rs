@@ -1,3 +1,5 @@
+//! Even shares, few moves, long runs.
+
 //! Tests of `placement`.
 
 use stdx::Prng;

@@ -1,6 +1,7 @@
 //! The next state, and the writes that make it durable.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proto::control::LockIdentity;
 use proto::{Bucket, Generation, Incarnation, NodeId, Term};
@@ -55,9 +56,18 @@ impl Draft {
     }
 
     /// "Manager/DURABLE": the term is higher at every leader.
-    pub(crate) fn begin_term(&mut self, leader: u64) {
+    ///
+    /// Leases of earlier terms may be longer than this one's, and outlive a restart of this one too.
+    pub(crate) fn begin_term(&mut self, leader: u64, lease: Duration) {
         self.state.leader = leader;
+        self.state.lease = self.state.lease.max(lease);
         self.state.term = Term(self.state.term.0 + 1);
+        self.touched = true;
+    }
+
+    /// No longer lease than this is running any more.
+    pub(crate) fn shorten_lease(&mut self, lease: Duration) {
+        self.state.lease = lease;
         self.touched = true;
     }
 
@@ -174,6 +184,7 @@ impl State {
             version: self.map.version().0,
             change: self.change,
             leader: self.leader,
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
         };
         (META_KEY.to_owned(), Some(encode(&record)))
     }

@@ -1,6 +1,7 @@
 //! Records -> state. A store is input like any other: nothing in it is believed before it was checked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proto::control::LockIdentity;
 use proto::{BUCKET_COUNT, ClusterId, Generation, Incarnation, MapVersion, NodeId, Term};
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Member, State};
-use crate::limits::NODES_MAX;
+use crate::limits::{LEASE_MAX, NODES_MAX};
 use crate::map::{Map, bucket_range, is_address};
 use crate::record::{
     CHUNK_BUCKETS, CHUNK_PREFIX, ChunkRecord, FORMAT, META_KEY, MetaRecord, NODE_PREFIX, NodeRecord, Records,
@@ -58,6 +59,7 @@ pub(super) fn load(records: &Records) -> Result<State, LoadError> {
         term: Term(meta.term),
         change: meta.change,
         leader: meta.leader,
+        lease: Duration::from_millis(meta.lease_ms),
         members: Vec::new(),
         map: Map::empty(ClusterId(meta.cluster)),
         bases: vec![Generation::NONE; BUCKET_COUNT].into_boxed_slice(),
@@ -93,6 +95,9 @@ fn load_meta(records: &Records) -> Result<MetaRecord, LoadError> {
     if meta.epoch == 0 || Generation(meta.version).epoch() > meta.epoch || meta.version == 0 {
         let rule = format!("version {} does not belong to epoch {}", meta.version, meta.epoch);
         return Err(refuse(META_KEY, rule));
+    }
+    if u128::from(meta.lease_ms) > LEASE_MAX.as_millis() {
+        return Err(refuse(META_KEY, format!("a lease of {} ms is longer than an hour", meta.lease_ms)));
     }
     Ok(meta)
 }

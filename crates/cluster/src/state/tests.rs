@@ -1,3 +1,5 @@
+//! Records: written and read back, and every way in which they can be wrong.
+
 //! Tests of `state`.
 
 use proto::control::LockIdentity;

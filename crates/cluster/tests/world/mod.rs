@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use doled_cluster::lease::waiting_time;
 use doled_cluster::manager::{Command, CommitError, Event, Options, Output, Token, Txn};
 use doled_cluster::node::{Effect, NodeOptions, may_execute};
 use doled_cluster::record::{Records, Write};
@@ -62,6 +64,10 @@ impl World {
         match words.as_slice() {
             ["cluster", options @ ..] => self.cluster(options, &mut out),
             ["lead"] => self.lead(&mut out),
+            ["lease", ms] => {
+                self.options.lease = Duration::from_millis(ms.parse().unwrap());
+                self.options.wait = waiting_time(self.options.lease);
+            }
             ["commit"] => self.commit(true, None, &mut out),
             ["commit", "unknown", "landed"] => self.commit(true, Some("timed out"), &mut out),
             ["commit", "unknown", "lost"] => self.commit(false, Some("timed out"), &mut out),
