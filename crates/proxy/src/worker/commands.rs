@@ -127,9 +127,17 @@ impl Worker {
                     client.closing = true;
                 }
             }
-            Command::Stats(_) => {
-                let reply = self.stats(io);
-                self.answer(io, conn, &reply);
+            Command::Stats(stats) => {
+                let mut args = stats.args;
+                match args.next() {
+                    None => {
+                        let reply = self.stats(io);
+                        self.answer(io, conn, &reply);
+                    }
+                    // Tools ask for these of any server; here there are no items.
+                    Some(b"items" | b"slabs" | b"sizes" | b"settings") => self.answer(io, conn, text::END),
+                    Some(_) => self.answer(io, conn, text::ERROR),
+                }
             }
             Command::FlushAll(flush) if self.router.is_managed() => {
                 if !flush.noreply {
