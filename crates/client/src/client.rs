@@ -18,7 +18,8 @@ use crate::options::{ClientOptions, Target};
 use crate::request::Request;
 use crate::task::Task;
 
-/// A client of a cluster or of a pool; clones share connections. When the last is dropped, the connections are closed.
+/// A client of a cluster or of a pool; clones share connections. When the last is dropped, the connections are closed,
+/// as soon as no delete is on its way and no dirty report is owed to the manager.
 ///
 /// Keys are 1 to 250 bytes without spaces and control bytes. All calls must be made within a tokio runtime, the one in
 /// which the client was made must live on.

@@ -108,6 +108,11 @@ impl Driver {
         self.calls.len() < CALLS_MAX
     }
 
+    /// True when nothing is on its way, and no report is owed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calls.len() == 0 && self.reports.is_empty()
+    }
+
     /// False in a managed cluster while no map is known.
     pub(crate) fn is_routable(&self) -> bool {
         !self.router.is_managed() || self.router.map_version() > MapVersion::NONE

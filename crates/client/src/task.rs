@@ -19,6 +19,8 @@ pub(crate) struct Task {
     driver: Driver,
     managers: Managers,
     calls: mpsc::Receiver<Vec<NewCall>>,
+    /// The last handle of the client is dropped.
+    ended: bool,
     events: mpsc::Receiver<Event>,
     /// Given to the tasks of sockets and managers.
     sender: mpsc::Sender<Event>,
@@ -35,14 +37,15 @@ enum Woken {
 impl Task {
     pub(crate) fn new(driver: Driver, managers: Managers, calls: mpsc::Receiver<Vec<NewCall>>) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_QUEUED_MAX);
-        Self { driver, managers, calls, events, sender, connections: HashMap::new() }
+        Self { driver, managers, calls, ended: false, events, sender, connections: HashMap::new() }
     }
 
-    /// Runs until the last handle of the client is dropped. What is on its way then is dropped too.
+    /// Runs until the last handle of the client is dropped and what is owed then is done: deletes on their way, and
+    /// dirty reports, until they are acknowledged.
     pub(crate) async fn run(mut self) {
-        loop {
+        while !(self.ended && self.driver.is_idle()) {
             match self.wait().await {
-                Woken::Calls(None) => return,
+                Woken::Calls(None) => self.ended = true,
                 Woken::Calls(Some(calls)) => self.begin(calls),
                 Woken::Event(Some(event)) => self.driver.apply(event, clock::now()),
                 Woken::Event(None) | Woken::Time => {}
@@ -60,7 +63,7 @@ impl Task {
         tokio::select! {
             biased;
             event = self.events.recv() => Woken::Event(event),
-            calls = self.calls.recv(), if self.driver.has_room() => Woken::Calls(calls),
+            calls = self.calls.recv(), if !self.ended && self.driver.has_room() => Woken::Calls(calls),
             () = tokio::time::sleep(pause) => Woken::Time,
         }
     }

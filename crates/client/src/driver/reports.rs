@@ -39,6 +39,11 @@ impl Reports {
         Some((id, bucket))
     }
 
+    /// True when no report waits or is out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.out.is_empty()
+    }
+
     /// A report was acknowledged; the calls that waited for it.
     pub(super) fn handle_done(&mut self, id: ReportId) -> Vec<CallId> {
         self.out.remove(&id).unwrap_or_default()

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
 
+mod by_hand;
 mod commands;
 mod failures;
+mod fake_manager;
 mod servers;
