@@ -1,7 +1,5 @@
 //! Records: written and read back, and every way in which they can be wrong.
 
-//! Tests of `state`.
-
 use proto::control::LockIdentity;
 use proto::{Bucket, ClusterId, Generation, Incarnation, Term};
 use stdx::Prng;
@@ -33,7 +31,7 @@ fn sample() -> (State, Records) {
     apply(&mut records, writes);
     state.set_revision(1);
     let mut draft = Draft::new(&state);
-    draft.begin_term(5);
+    draft.begin_term(5, crate::lease::LEASE);
     let lock = LockIdentity { boot_id: u128::MAX, device: 3, inode: u64::MAX };
     for (index, name) in ["a", "b"].iter().enumerate() {
         let member = draft.add_member(&name.parse().expect("a legal name"), "");
@@ -113,6 +111,7 @@ fn foreign_damaged_and_contradictory_records_are_refused() {
     check_refused("meta", "{", "", "damaged");
     check_refused("meta", "\"cluster\":77", "\"cluster\":0", "no cluster");
     check_refused("meta", "\"epoch\":1", "\"epoch\":0", "does not belong to epoch");
+    check_refused("meta", "\"lease_ms\":10000", "\"lease_ms\":3600001", "longer than an hour");
     check_refused("meta", "\"term\"", "\"tern\"", "damaged");
     check_refused("meta", "\"version\":4294967298", "\"version\":4294967297", "above the version");
     check_refused("node/a", "\"format\":1", "\"format\":9", "format 9");
