@@ -43,9 +43,16 @@ pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 24;
 /// Tries for the lock of a bucket whose item is in the way; then the item stays for this time.
 pub(crate) const LOCK_TRIES: usize = 200;
 
-/// Times that a writer lets others run, when all free memory waits for readers; then it answers "out of
-/// memory".
-pub(crate) const READER_WAITS_MAX: usize = 20_000;
+/// When so much waits for readers, a writer that needs room waits too instead of evicting more.
+pub(crate) const RETIRED_ENOUGH: usize = 32;
+
+/// Times that a writer waits for readers while everything free is theirs (about two seconds); then it answers
+/// "out of memory".
+pub(crate) const READER_WAITS_MAX: u32 = 20_000;
+
+/// The first so many of these only let others run; the rest last [`READER_WAIT`] each.
+pub(crate) const READER_YIELDS: u32 = 200;
+pub(crate) const READER_WAIT: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// Milliseconds between two searches of all memory for expired items, where nothing may be evicted.
 pub(crate) const SWEEP_PAUSE_MS: u64 = 1000;

@@ -155,8 +155,9 @@ impl Pool {
         self.large.push_back(Large { age: self.clock, ..large });
     }
 
-    pub(crate) fn has_retired(&self) -> bool {
-        !self.retired.is_empty()
+    /// Segments, runs and blocks that wait for readers.
+    pub(crate) fn retired_count(&self) -> usize {
+        self.retired.len()
     }
 
     /// Frees what no reader can see any more.

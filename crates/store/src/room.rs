@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use crate::heap::{Heap, Held, key_of};
 use crate::index::{Bucket, Found, Slots, Writes, prefetch_bucket};
 use crate::lane::{Lane, Victim, Wanted};
-use crate::limits::{LOCK_TRIES, READER_WAITS_MAX};
+use crate::limits::{LOCK_TRIES, READER_WAIT, READER_WAITS_MAX, READER_YIELDS, RETIRED_ENOUGH};
 use crate::pool::{Aim, Large, Pick, Pool};
 use crate::record::{FREQUENCY_MAX, Record};
 use crate::segments::Kind;
@@ -46,8 +46,7 @@ impl Heap {
         held: &mut Held<'_>,
         mut enough: impl FnMut(&mut Pool) -> bool,
     ) -> bool {
-        let mut waits = 0;
-        let mut tries = 0;
+        let (mut waits, mut tries) = (0, 0);
         loop {
             let mut pool = self.pool();
             pool.collect(&self.readers, &self.segments, &self.arena);
@@ -55,17 +54,19 @@ impl Heap {
                 self.note_spare(&pool);
                 return true;
             }
-            let (tries_max, has_retired) = (pool.tries_max(), pool.has_retired());
+            let (tries_max, retired) = (pool.tries_max(), pool.retired_count());
             drop(pool);
-            tries += 1;
-            if tries <= tries_max && self.relieve(lane, usize::MAX, now_ms, held) {
+            // Much was freed that a reader still holds, for one that a busy system does not let run. Evicting
+            // more would not help.
+            if retired < RETIRED_ENOUGH && tries < tries_max && self.relieve(lane, usize::MAX, now_ms, held) {
+                tries += 1;
                 continue;
             }
-            waits += 1;
-            if !has_retired || waits > READER_WAITS_MAX {
+            if retired == 0 || waits == READER_WAITS_MAX {
                 return false;
             }
-            std::thread::yield_now();
+            wait(waits);
+            waits += 1;
         }
     }
 
@@ -306,3 +307,12 @@ impl Heap {
 
 /// Records of a victim whose index lines are asked for before the first of them is looked up.
 const WALK_BATCH: usize = 16;
+
+/// Lets readers run: at first at once, then for longer.
+fn wait(waits: u32) {
+    if waits < READER_YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(READER_WAIT);
+    }
+}

@@ -43,7 +43,8 @@ impl Store {
     /// Looks a key up and hands its item to `read`, without a lock. `bump`: count it as a use, for eviction;
     /// `read` sees the item as it was before that.
     ///
-    /// Memory that writers free meanwhile waits for `read` to return, so it should not block.
+    /// Memory that writers free meanwhile waits for `read` to return, so it must neither block nor write to the
+    /// store.
     pub fn get<R>(
         &self,
         key: Key<'_>,

@@ -121,13 +121,13 @@ fn run(memory: ByteSize, writers: u64, readers: u64, rounds: u64, len_max: u64) 
 
 #[test]
 fn readers_see_no_torn_no_foreign_and_no_older_value() {
-    run(ByteSize::mib(64), 2, 2, 60_000, 600);
+    run(ByteSize::mib(64), 2, 2, 40_000, 600);
 }
 
 #[test]
 fn nor_while_items_are_evicted() {
-    run(ByteSize::kib(512), 2, 3, 60_000, 600);
-    run(ByteSize::mib(1), 4, 2, 40_000, 3000);
+    run(ByteSize::kib(512), 2, 2, 15_000, 600);
+    run(ByteSize::mib(1), 4, 2, 5000, 3000);
 }
 
 #[test]
