@@ -1,7 +1,5 @@
 //! The map: its text, deltas, and every way in which a text can be wrong.
 
-//! Tests of `map`.
-
 use proto::{Bucket, ClusterId, Generation, MapVersion, NodeId};
 use stdx::Prng;
 

@@ -1,7 +1,5 @@
 //! The node's rules of acceptance and the effects of replies.
 
-//! Tests of `node`.
-
 use std::time::Duration;
 
 use proto::control::{Change, LockIdentity, Reply, Role};

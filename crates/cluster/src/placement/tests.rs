@@ -1,7 +1,5 @@
 //! Even shares, few moves, long runs.
 
-//! Tests of `placement`.
-
 use stdx::Prng;
 
 use super::{rebalance, runs};
