@@ -1,4 +1,4 @@
-//! The memcached text protocol, the managed words, and the control codec: bytes <-> messages.
+//! The memcached text and binary protocols, the managed words, and the control codec: bytes <-> messages.
 //!
 //! **Invariants**: no I/O, no clock, no allocation on the data path; every byte that comes in is hostile, so
 //! there is no indexing that can panic; what a peer sent is never asserted on.
@@ -6,6 +6,7 @@
 // Tests index what they built themselves.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod binary;
 pub mod bucket;
 pub mod control;
 pub mod ids;
