@@ -42,6 +42,8 @@ counters! {
     cmd_flush,
     /// touch, gat and gats.
     cmd_touch,
+    /// me, and no other meta command.
+    cmd_meta,
     /// Keys found.
     get_hits,
     /// Keys not found.
@@ -76,6 +78,10 @@ counters! {
     store_too_large,
     /// Values refused for want of memory.
     store_no_memory,
+    /// Attempts to authenticate.
+    auth_cmds,
+    /// Of these, with the wrong credentials.
+    auth_errors,
     /// Refusals because the bucket is not owned, or not under that generation, or the lease is over.
     not_owner,
     /// Creating commands refused or undone because they came after their deadline.

@@ -4,9 +4,16 @@
 //! session holds of its own is at most one data block; after [`Next::Close`] it is not called again.
 
 mod admin;
+mod arith;
+mod binary;
 mod block;
 mod get;
+mod ma;
 mod managed;
+mod md;
+mod meta;
+mod mg;
+mod ms;
 mod storage;
 
 use net::limits::OUTPUT_HIGH;
@@ -16,7 +23,10 @@ use proto::request::{Decoded, Request, Then, decode};
 
 use crate::engine::{Context, mutation};
 use crate::managed::{Claim, Refused};
+use binary::Wire;
 use block::Block;
+
+pub use binary::credentials::{Credentials, CredentialsError};
 
 /// The state of one connection.
 #[derive(Debug, Default)]
@@ -28,6 +38,7 @@ pub struct Session {
     keys_done: usize,
     /// On the admin listener.
     admin: bool,
+    wire: Wire,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +101,9 @@ impl Session {
     }
 
     fn step(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+        if let Some(step) = self.binary(cx, input, out) {
+            return step;
+        }
         match std::mem::take(&mut self.state) {
             State::Line => self.line(cx, input, out),
             State::Block(block) => self.fill_block(cx, block, input, out),
@@ -101,8 +115,8 @@ impl Session {
         match decode(input) {
             Decoded::NeedMore => Step::More(0),
             Decoded::Request { consumed, request } => {
-                let rest = input.get(consumed..).unwrap_or_default();
-                self.execute(cx, request, consumed, rest, out)
+                let (line, rest) = input.split_at(consumed);
+                self.execute(cx, request, line, rest, out)
             }
             Decoded::Refuse { consumed, reply, then } => {
                 self.claim = NextClaim::None;
@@ -119,19 +133,24 @@ impl Session {
         }
     }
 
-    /// `line_len` is the length of the command line, `rest` what was received behind it.
+    /// `line` is the command line with its end, `rest` what was received behind it.
     fn execute(
         &mut self,
         cx: &Context<'_>,
         request: Request<'_>,
-        line_len: usize,
+        line: &[u8],
         rest: &[u8],
         out: &mut Vec<u8>,
     ) -> Step {
         match request {
-            Request::Get(get) => return self.get(cx, get, line_len, out),
-            Request::Gat(gat) => return self.gat(cx, gat, line_len, out),
-            Request::Storage(storage) => return self.storage(cx, &storage, line_len, rest, out),
+            Request::Get(get) => return self.get(cx, get, line.len(), out),
+            Request::Gat(gat) => return self.gat(cx, gat, line.len(), out),
+            Request::Storage(storage) => return self.storage(cx, &storage, line, rest, out),
+            Request::Mg(mg) => self.mg(cx, &mg, out),
+            Request::Ms(ms) => return self.ms(cx, &ms, line, rest, out),
+            Request::Md(md) => self.md(cx, &md, out),
+            Request::Ma(ma) => self.ma(cx, &ma, out),
+            Request::Me(me) => self.me(cx, &me, out),
             Request::Arith(arith) => self.arith(cx, &arith, out),
             Request::Delete(delete) => self.delete(cx, &delete, out),
             Request::Touch(touch) => self.touch(cx, &touch, out),
@@ -139,10 +158,10 @@ impl Session {
             Request::BadBg => self.bg(cx, None, out),
             other => {
                 self.claim = NextClaim::None;
-                return self.other(cx, &other, line_len, out);
+                return self.other(cx, &other, line.len(), out);
             }
         }
-        Step::Done(line_len)
+        Step::Done(line.len())
     }
 
     /// The claim of the command at hand, which covers all its keys; `None` on a node that is not managed.
@@ -204,10 +223,14 @@ fn answer(out: &mut Vec<u8>, noreply: bool, reply: &[u8]) {
 /// A refusal of managed mode: told even where no reply is wanted.
 #[cold]
 fn refuse(cx: &Context<'_>, refused: Refused, out: &mut Vec<u8>) {
+    count_refusal(cx, refused);
+    out.extend_from_slice(refused.reply());
+}
+
+fn count_refusal(cx: &Context<'_>, refused: Refused) {
     match refused {
         Refused::NotOwner => cx.counters.not_owner.count(),
         Refused::Expired => cx.counters.expired_deadline.count(),
         _ => {}
     }
-    out.extend_from_slice(refused.reply());
 }

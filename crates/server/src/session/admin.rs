@@ -1,12 +1,12 @@
 //! What is not about keys: flush_all, stats, version, verbosity, cache_memlimit, shutdown, and the managed words
 //! that have a reply.
 
+use proto::meta::{MetaCode, MetaLine};
 use proto::reply::put_version;
 use proto::reply::text;
 use proto::request::{CacheMemlimit, FlushAll, Request, ShutdownMode};
 
-use super::block::block_len;
-use super::{Session, State, Step, answer, managed};
+use super::{Session, Step, answer, managed};
 use crate::engine::Context;
 use crate::exptime::to_store_ms;
 use crate::limits::{MEMORY_MAX_MIB, MEMORY_MIN_MIB, VERBOSITY_MAX};
@@ -38,12 +38,8 @@ impl Session {
             Request::Clock => with_managed(cx, out, |managed, out| managed::clock(cx, managed, out)),
             Request::Node => with_managed(cx, out, managed::node),
             Request::Map(held) => with_managed(cx, out, |managed, out| managed::map(managed, *held, out)),
-            Request::Ms(ms) => {
-                // The meta commands are not spoken yet; a data block is not taken for commands all the same.
-                out.extend_from_slice(text::ERROR);
-                self.state = State::Swallow(block_len(ms.value_len));
-            }
-            // Everything else has keys and is executed by the caller, or is a meta command.
+            Request::Mn => MetaLine::start(out, MetaCode::Mn).end(),
+            // Everything else has keys and is executed by the caller.
             _ => out.extend_from_slice(text::ERROR),
         }
         Step::Done(line_len)
@@ -62,14 +58,19 @@ fn flush_all(cx: &Context<'_>, flush: FlushAll, out: &mut Vec<u8>) {
     if !cx.engine.options.flush_enabled {
         return answer(out, flush.noreply, text::FLUSH_ALL_NOT_ALLOWED);
     }
+    flush_at(cx, flush.exptime);
+    answer(out, flush.noreply, text::OK);
+}
+
+/// Flushes when the exptime says so, at once where it is zero or over.
+pub(super) fn flush_at(cx: &Context<'_>, exptime: i64) {
     cx.counters.cmd_flush.count();
-    let at_ms = to_store_ms(flush.exptime, &cx.now);
+    let at_ms = to_store_ms(exptime, &cx.now);
     if at_ms <= cx.now.store_ms {
         cx.engine.flush.now(&cx.engine.store);
     } else {
         cx.engine.flush.later(at_ms);
     }
-    answer(out, flush.noreply, text::OK);
 }
 
 fn cache_memlimit(cx: &Context<'_>, limit: CacheMemlimit, out: &mut Vec<u8>) {

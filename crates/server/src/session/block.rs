@@ -1,8 +1,8 @@
 //! A data block that did not come whole with its command line.
 
-use proto::request::{Storage, StorageVerb};
+use proto::request::{Decoded, Request, decode};
 
-use super::{Session, State, Step};
+use super::{Session, State, Step, ms, storage};
 use crate::engine::Context;
 use crate::limits::BLOCK_RESERVE_MAX;
 use crate::managed::Claim;
@@ -10,44 +10,42 @@ use crate::managed::Claim;
 /// A storage command that waits for its data block.
 #[derive(Debug)]
 pub(super) struct Block {
-    key: Box<[u8]>,
-    verb: StorageVerb,
-    flags: u32,
-    exptime: i64,
-    value_len: usize,
-    noreply: bool,
+    /// The command's line with its end, to be decoded again when the block is whole.
+    line: Box<[u8]>,
     claim: Option<Claim>,
     /// What has come of the value and its line end.
     bytes: Vec<u8>,
-}
-
-impl Block {
-    pub(super) fn new(storage: &Storage<'_>, claim: Option<Claim>) -> Self {
-        Self {
-            key: storage.key.into(),
-            verb: storage.verb,
-            flags: storage.flags,
-            exptime: storage.exptime,
-            value_len: storage.value_len,
-            noreply: storage.noreply,
-            claim,
-            bytes: Vec::with_capacity(block_len(storage.value_len).min(BLOCK_RESERVE_MAX)),
-        }
-    }
-
-    fn storage(&self) -> Storage<'_> {
-        Storage {
-            verb: self.verb,
-            key: &self.key,
-            flags: self.flags,
-            exptime: self.exptime,
-            value_len: self.value_len,
-            noreply: self.noreply,
-        }
-    }
+    /// Length of the value and its line end.
+    len: usize,
 }
 
 impl Session {
+    /// Calls `store` when the whole data block is in `rest`; else the session waits for it. `line` is that of
+    /// the command, which was admitted under `claim`.
+    pub(super) fn await_block(
+        &mut self,
+        line: &[u8],
+        rest: &[u8],
+        value_len: usize,
+        claim: Option<Claim>,
+        store: impl FnOnce(Option<&Claim>, &[u8]),
+    ) -> Step {
+        let len = block_len(value_len);
+        if let Some(block) = rest.get(..len) {
+            store(claim.as_ref(), block);
+            return Step::Done(line.len() + len);
+        }
+        let bytes = Vec::with_capacity(len.min(BLOCK_RESERVE_MAX));
+        self.state = State::Block(Box::new(Block { line: line.into(), claim, bytes, len }));
+        Step::Done(line.len())
+    }
+
+    /// The data block of a refused command is thrown away.
+    pub(super) fn swallow_block(&mut self, line: &[u8], value_len: usize) -> Step {
+        self.state = State::Swallow(block_len(value_len));
+        Step::Done(line.len())
+    }
+
     pub(super) fn fill_block(
         &mut self,
         cx: &Context<'_>,
@@ -55,19 +53,32 @@ impl Session {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Step {
-        let missing = block_len(block.value_len) - block.bytes.len();
+        let missing = block.len - block.bytes.len();
         let taken = missing.min(input.len());
         block.bytes.extend_from_slice(input.get(..taken).unwrap_or_default());
         if taken < missing {
             self.state = State::Block(block);
         } else {
-            super::storage::store(cx, &block.storage(), block.claim.as_ref(), &block.bytes, out);
+            block.store(cx, out);
         }
         Step::Done(taken)
     }
 }
 
+impl Block {
+    fn store(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        let claim = self.claim.as_ref();
+        match decode(&self.line) {
+            Decoded::Request { request: Request::Storage(storage), .. } => {
+                storage::store(cx, &storage, claim, &self.bytes, out);
+            }
+            Decoded::Request { request: Request::Ms(ms), .. } => ms::store(cx, &ms, claim, &self.bytes, out),
+            other => unreachable!("a line that was a storage command is now {other:?}"),
+        }
+    }
+}
+
 /// Length of a data block with its line end.
-pub(super) const fn block_len(value_len: usize) -> usize {
+const fn block_len(value_len: usize) -> usize {
     value_len + b"\r\n".len()
 }

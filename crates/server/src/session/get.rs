@@ -109,7 +109,7 @@ fn put_item(out: &mut Vec<u8>, key: &[u8], item: &ItemView<'_>, with_cas: bool) 
 }
 
 #[inline]
-fn count_get(cx: &Context<'_>, absent: Option<Absent>) {
+pub(super) fn count_get(cx: &Context<'_>, absent: Option<Absent>) {
     let Some(absent) = absent else { return cx.counters.get_hits.count() };
     cx.counters.get_misses.count();
     match absent {
@@ -119,7 +119,7 @@ fn count_get(cx: &Context<'_>, absent: Option<Absent>) {
     }
 }
 
-fn count_touch(cx: &Context<'_>, found: bool) {
+pub(super) fn count_touch(cx: &Context<'_>, found: bool) {
     let counter = if found { &cx.counters.touch_hits } else { &cx.counters.touch_misses };
     counter.count();
 }

@@ -1,15 +1,12 @@
-//! set, add, replace, append, prepend, cas; incr and decr.
+//! set, add, replace, append, prepend, cas.
 
 use proto::reply::text;
-use proto::reply::{Digits, put_number_line};
-use proto::request::{Arith, ArithVerb, Storage, StorageVerb};
-use store::{BucketGuard, ItemView, Key, Put, PutError};
+use proto::request::{Storage, StorageVerb};
+use store::{BucketGuard, ItemView, Key, Marks, Put, PutError};
 
-use super::block::{Block, block_len};
-use super::{Session, State, Step, answer, refuse};
+use super::{Session, Step, answer, refuse};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
-use crate::limits::NUMBER_LEN_MAX;
 use crate::managed::{Claim, Refused};
 
 impl Session {
@@ -17,56 +14,33 @@ impl Session {
         &mut self,
         cx: &Context<'_>,
         storage: &Storage<'_>,
-        line_len: usize,
+        line: &[u8],
         rest: &[u8],
         out: &mut Vec<u8>,
     ) -> Step {
-        let block_len = block_len(storage.value_len);
-        let claim = match self.take_claim(cx, [storage.key]).and_then(|claim| admit(cx, storage, claim)) {
+        let claim = match self.admit(cx, storage.key) {
             Ok(claim) => claim,
             Err(refused) => {
                 refuse(cx, refused, out);
-                self.state = State::Swallow(block_len);
-                return Step::Done(line_len);
+                return self.swallow_block(line, storage.value_len);
             }
         };
         if cx.engine.store.too_large(storage.key.len(), storage.value_len) {
             refuse_too_large(cx, storage, claim.as_ref(), out);
-            self.state = State::Swallow(block_len);
-            return Step::Done(line_len);
+            return self.swallow_block(line, storage.value_len);
         }
-        match rest.get(..block_len) {
-            Some(block) => {
-                store(cx, storage, claim.as_ref(), block, out);
-                Step::Done(line_len + block_len)
-            }
-            None => {
-                self.state = State::Block(Box::new(Block::new(storage, claim)));
-                Step::Done(line_len)
-            }
-        }
+        self.await_block(line, rest, storage.value_len, claim, |claim, block| {
+            store(cx, storage, claim, block, out);
+        })
     }
 
-    pub(super) fn arith(&mut self, cx: &Context<'_>, arith: &Arith<'_>, out: &mut Vec<u8>) {
-        let result = self.take_claim(cx, [arith.key]).and_then(|claim| {
-            let key = mutation::hashed(arith.key);
-            mutation::create(cx, claim.as_ref(), key, |guard| add(cx, guard, key, arith))
-        });
-        match result {
-            Err(refused) => refuse(cx, refused, out),
-            Ok(Ok(number)) if !arith.noreply => put_number_line(out, number),
-            Ok(Ok(_)) => {}
-            Ok(Err(reply)) => answer(out, arith.noreply, reply),
-        }
+    /// Looks at the claim before the data block is collected, so that no memory is spent on one that is refused
+    /// anyway. What counts is the check at the end.
+    pub(super) fn admit(&mut self, cx: &Context<'_>, key: &[u8]) -> Result<Option<Claim>, Refused> {
+        let claim = self.take_claim(cx, [key])?;
+        mutation::check(cx, claim.as_ref(), cx.engine.store.tag(mutation::hashed(key).bucket()))?;
+        Ok(claim)
     }
-}
-
-/// Looks at the claim before the data block is collected, so that no memory is spent on one that is refused
-/// anyway. What counts is the check at the end.
-fn admit(cx: &Context<'_>, storage: &Storage<'_>, claim: Option<Claim>) -> Result<Option<Claim>, Refused> {
-    let tag = cx.engine.store.tag(mutation::hashed(storage.key).bucket());
-    mutation::check(cx, claim.as_ref(), tag)?;
-    Ok(claim)
 }
 
 /// A value that can't fit. `set` removes the old one: its client believes that it is replaced.
@@ -113,9 +87,10 @@ fn apply(
     match (storage.verb, old) {
         (StorageVerb::Set, _) | (StorageVerb::Add, Err(_)) | (StorageVerb::Replace, Ok(_)) => {}
         (StorageVerb::Append | StorageVerb::Prepend, Ok(old)) => {
-            let (old_len, put) = (old.value.len(), keep_attributes(&old));
+            let (old_len, put) = (old.value.len(), joined(&old));
             let is_append = storage.verb == StorageVerb::Append;
-            return join(cx, guard, key, &put, old_len, value, is_append);
+            let joined = join(cx, guard, key, &put, old_len, value, is_append);
+            return joined.map_or_else(|error| put_error(cx, error), |_| text::STORED);
         }
         (StorageVerb::Cas(cas), Ok(old)) if old.cas != cas => {
             cx.counters.cas_badval.count();
@@ -140,8 +115,15 @@ fn apply(
     stored.map_or_else(|error| put_error(cx, error), |_| text::STORED)
 }
 
-/// append and prepend: the old value with the new bytes behind or before it.
-fn join(
+/// The attributes of an item to which something was appended: flags and exptime stay; it is no longer stale,
+/// nobody has fetched it yet.
+pub(super) fn joined(old: &ItemView<'_>) -> Put {
+    let marks = Marks { binary_key: old.marks.binary_key, ..Marks::default() };
+    Put { flags: old.flags, exptime_ms: old.exptime_ms, cas: None, marks }
+}
+
+/// append and prepend: the old value with the new bytes behind or before it; returns the new cas.
+pub(super) fn join(
     cx: &Context<'_>,
     guard: &mut BucketGuard<'_>,
     key: Key<'_>,
@@ -149,18 +131,18 @@ fn join(
     old_len: usize,
     value: &[u8],
     is_append: bool,
-) -> &'static [u8] {
-    let stored = guard.put(key, cx.now.store_ms, put, old_len + value.len(), |bytes, old| {
+) -> Result<u64, PutError> {
+    guard.put(key, cx.now.store_ms, put, old_len + value.len(), |bytes, old| {
         let old = old.map_or(&[][..], |old| old.value);
         let (first, second) = if is_append { (old, value) } else { (value, old) };
         let (front, back) = bytes.split_at_mut(first.len());
         front.copy_from_slice(first);
         back.copy_from_slice(second);
-    });
-    stored.map_or_else(|error| put_error(cx, error), |_| text::STORED)
+    })
 }
 
-fn put_error(cx: &Context<'_>, error: PutError) -> &'static [u8] {
+/// Counts a write that could not be done; returns its error line.
+pub(super) fn put_error(cx: &Context<'_>, error: PutError) -> &'static [u8] {
     match error {
         PutError::TooLarge => {
             cx.counters.store_too_large.count();
@@ -171,55 +153,4 @@ fn put_error(cx: &Context<'_>, error: PutError) -> &'static [u8] {
             text::OUT_OF_MEMORY_STORING
         }
     }
-}
-
-fn keep_attributes(old: &ItemView<'_>) -> Put {
-    Put { flags: old.flags, exptime_ms: old.exptime_ms, cas: None, marks: old.marks }
-}
-
-/// incr and decr: the new number, or the reply that says why not. The stored text never gets shorter: what a
-/// smaller number leaves over is filled with spaces, as memcached does.
-fn add(
-    cx: &Context<'_>,
-    guard: &mut BucketGuard<'_>,
-    key: Key<'_>,
-    arith: &Arith<'_>,
-) -> Result<u64, &'static [u8]> {
-    let is_incr = arith.verb == ArithVerb::Incr;
-    let counters = &cx.counters;
-    let (hits, misses) = if is_incr {
-        (&counters.incr_hits, &counters.incr_misses)
-    } else {
-        (&counters.decr_hits, &counters.decr_misses)
-    };
-    let Ok(old) = guard.find(key, cx.now.store_ms) else {
-        misses.count();
-        return Err(text::NOT_FOUND);
-    };
-    let number = stored_number(old.value).ok_or(text::NON_NUMERIC)?;
-    let (old_len, put) = (old.value.len(), keep_attributes(&old));
-    hits.count();
-    let number = if is_incr { number.wrapping_add(arith.delta) } else { number.saturating_sub(arith.delta) };
-    let digits = Digits::new(number);
-    let stored = guard.put(key, cx.now.store_ms, &put, old_len.max(digits.len()), |bytes, _| {
-        let (front, padding) = bytes.split_at_mut(digits.len());
-        front.copy_from_slice(&digits);
-        padding.fill(b' ');
-    });
-    stored.map(|_| number).map_err(|_| text::OUT_OF_MEMORY)
-}
-
-/// A stored value as a number: spaces, digits that fit 64 bits, and then nothing or a space.
-fn stored_number(value: &[u8]) -> Option<u64> {
-    if value.len() > NUMBER_LEN_MAX {
-        return None;
-    }
-    let value = value.trim_ascii_start();
-    let value = value.strip_prefix(b"+").unwrap_or(value);
-    let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
-    let (digits, rest) = value.split_at_checked(end)?;
-    if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-        return None;
-    }
-    proto::tokens::unsigned(digits)
 }

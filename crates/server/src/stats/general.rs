@@ -55,7 +55,7 @@ fn write_commands(totals: &Totals, out: &mut Vec<u8>) {
         ("cmd_set", totals.cmd_set),
         ("cmd_flush", totals.cmd_flush),
         ("cmd_touch", totals.cmd_touch),
-        ("cmd_meta", 0),
+        ("cmd_meta", totals.cmd_meta),
         ("get_hits", totals.get_hits),
         ("get_misses", totals.get_misses),
         ("get_expired", totals.get_expired),
@@ -73,8 +73,8 @@ fn write_commands(totals: &Totals, out: &mut Vec<u8>) {
         ("touch_misses", totals.touch_misses),
         ("store_too_large", totals.store_too_large),
         ("store_no_memory", totals.store_no_memory),
-        ("auth_cmds", 0),
-        ("auth_errors", 0),
+        ("auth_cmds", totals.auth_cmds),
+        ("auth_errors", totals.auth_errors),
     ] {
         put_stat(out, name, value);
     }

@@ -19,6 +19,9 @@ use super::script::{Block, Names, Script};
 /// Unix time at the start of every script.
 const UNIX_START_MS: u64 = 1_700_000_000_000;
 
+/// Numbers up to here are a cas that the script chose; what the store chooses is larger with its seed.
+const CHOSEN_CAS_MAX: u64 = 1 << 20;
+
 /// How the bytes of a block reach the session.
 #[derive(Clone, Debug)]
 pub(crate) enum Cut {
@@ -69,7 +72,7 @@ impl World {
             now: Cell::new(LeaseTime::from_millis(500)),
             late: Cell::default(),
             conns: BTreeMap::new(),
-            names: Names::default(),
+            names: Names::new(CHOSEN_CAS_MAX),
         }
     }
 

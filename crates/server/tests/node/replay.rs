@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::script::{self, Block, Names, Script};
 
-/// A command with a reply that no script has: when it is answered, all before it was.
-const SENTINEL: &[u8] = b"me no-such-key\r\n";
-const SENTINEL_REPLY: &[u8] = b"EN\r\n";
+/// Commands with a reply that no script has: when they are answered, all before them was. They count nothing.
+const SENTINEL: &[u8] = b"mn\r\nversion\r\nmn\r\n";
 
 #[test]
 fn memcached_answers_the_same() {
@@ -33,7 +32,7 @@ fn memcached_answers_the_same() {
     for path in script::all() {
         let script = Script::load(&path);
         let Some(flags) = flags(&script) else { continue };
-        let mut judge = Judge::start(&flags);
+        let mut judge = Judge::start(&flags, &version);
         for block in &script.blocks {
             let theirs = judge.run(block);
             let place = place(&path, block);
@@ -80,10 +79,11 @@ struct Judge {
     socket: PathBuf,
     conns: BTreeMap<String, UnixStream>,
     names: Names,
+    sentinel_reply: Vec<u8>,
 }
 
 impl Judge {
-    fn start(flags: &[String]) -> Self {
+    fn start(flags: &[String], version: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
         let mut command = Command::new("memcached");
@@ -100,7 +100,15 @@ impl Judge {
             assert!(Instant::now() < until, "memcached does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Self { child, _directory: directory, socket, conns: BTreeMap::new(), names: Names::default() }
+        Self {
+            child,
+            _directory: directory,
+            socket,
+            conns: BTreeMap::new(),
+            // It counts from one, and is never told which to take.
+            names: Names::new(0),
+            sentinel_reply: format!("MN\r\nVERSION {version}\r\nMN\r\n").into_bytes(),
+        }
     }
 
     fn run(&mut self, block: &Block) -> String {
@@ -146,8 +154,8 @@ impl Judge {
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return (output, true),
                 Err(error) => panic!("memcached does not answer {}: {error}, {sent:?}", bytes.escape_ascii()),
             }
-            if output.ends_with(SENTINEL_REPLY) {
-                output.truncate(output.len() - SENTINEL_REPLY.len());
+            if output.ends_with(&self.sentinel_reply) {
+                output.truncate(output.len() - self.sentinel_reply.len());
                 return (output, false);
             }
         }

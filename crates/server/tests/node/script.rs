@@ -5,7 +5,7 @@
 //! closed. Lines that start with `!` are directives to the runner, `#` comments belong to the next block.
 //!
 //! Substitutions in what is sent: `$1`, `$2`, … are the cas numbers of the script in the order in which they
-//! appeared (they are written back so); `$b(KEY)` is the bucket of a key; `$clock`, `$clock+N`, `$clock-N` are
+//! appeared (they are written back so, where a script did not choose them itself); `$b(KEY)` is the bucket of a key; `$clock`, `$clock+N`, `$clock-N` are
 //! the node's clock; `{x*N}` is a run of N letters, `{x*0}` an empty line.
 
 use std::collections::HashMap;
@@ -94,13 +94,19 @@ impl Script {
 }
 
 /// The cas numbers of one run, by the names that the script has for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names {
+    /// Numbers up to here are the script's own choice (E) and stay as they are.
+    chosen_max: u64,
     cas: Vec<u64>,
     known: HashMap<u64, usize>,
 }
 
 impl Names {
+    pub(crate) fn new(chosen_max: u64) -> Self {
+        Self { chosen_max, cas: Vec::new(), known: HashMap::new() }
+    }
+
     /// The bytes to send for a line.
     pub(crate) fn encode(&self, line: &str, clock: impl Fn() -> u64) -> Vec<u8> {
         let mut line = self.substitute(line, clock);
@@ -179,15 +185,28 @@ impl Names {
         text
     }
 
+    /// Replaces the cas of `VALUE` lines, the `c` of meta replies and the `cas=` of `me` by its name.
     fn name_cas(&mut self, line: &str) -> String {
-        let words: Vec<&str> = line.split(' ').collect();
-        let ["VALUE", _, _, _, cas] = words[..] else { return line.to_owned() };
-        let cas: u64 = cas.parse().unwrap();
-        let number = *self.known.entry(cas).or_insert_with(|| {
-            self.cas.push(cas);
-            self.cas.len()
-        });
-        format!("{} ${number}", words[..4].join(" "))
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let count = words.len();
+        let prefix = match words[0].as_str() {
+            "VALUE" if count == 5 => "",
+            "HD" | "VA" => "c",
+            "ME" => "cas=",
+            _ => return line.to_owned(),
+        };
+        let from = if prefix.is_empty() { 4 } else { 1 };
+        for word in &mut words[from..] {
+            let cas = word.strip_prefix(prefix).and_then(|digits| digits.parse::<u64>().ok());
+            if let Some(cas) = cas.filter(|cas| *cas > self.chosen_max) {
+                let number = *self.known.entry(cas).or_insert_with(|| {
+                    self.cas.push(cas);
+                    self.cas.len()
+                });
+                *word = format!("{prefix}${number}");
+            }
+        }
+        words.join(" ")
     }
 }
 

@@ -1,0 +1,178 @@
+//! `ms`: store.
+
+use proto::meta::{KeyScratch, MetaCode, MetaLine, Ms, MsMode};
+use proto::reply::text;
+use store::{Absent, BucketGuard, ItemView, Key, Marks, Put};
+
+use super::meta::{self, new_marks};
+use super::storage::{join, joined, put_error};
+use super::{Session, Step};
+use crate::engine::{Context, mutation};
+use crate::exptime::to_store_ms;
+use crate::managed::Claim;
+
+/// What an `ms` did.
+#[derive(Clone, Copy)]
+struct Done {
+    code: MetaCode,
+    /// The item's new cas; zero where nothing was stored.
+    cas: u64,
+    value_len: usize,
+}
+
+/// What to write, where the condition holds.
+enum Plan {
+    /// The new value alone.
+    Store(Put),
+    /// The new value at the old one, of so many bytes.
+    Join(Put, usize),
+}
+
+impl Session {
+    pub(super) fn ms(
+        &mut self,
+        cx: &Context<'_>,
+        ms: &Ms<'_>,
+        line: &[u8],
+        rest: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let mut scratch: KeyScratch = [0; _];
+        let key = ms.key.bytes(&mut scratch);
+        let claim = match self.admit(cx, key) {
+            Ok(claim) => claim,
+            Err(refused) => {
+                meta::refuse(cx, refused, &ms.key, ms.flags, out);
+                return self.swallow_block(line, ms.value_len);
+            }
+        };
+        if cx.engine.store.too_large(key.len(), ms.value_len) {
+            refuse_too_large(cx, ms, mutation::hashed(key), claim.as_ref(), out);
+            return self.swallow_block(line, ms.value_len);
+        }
+        self.await_block(line, rest, ms.value_len, claim, |claim, block| store(cx, ms, claim, block, out))
+    }
+}
+
+/// A value that can't fit: the old one goes, whatever the mode, as memcached does.
+fn refuse_too_large(cx: &Context<'_>, ms: &Ms<'_>, key: Key<'_>, claim: Option<&Claim>, out: &mut Vec<u8>) {
+    cx.counters.store_too_large.count();
+    match mutation::change(cx, claim, key, |guard| guard.remove(key, cx.now.store_ms)) {
+        Ok(_) => out.extend_from_slice(text::TOO_LARGE),
+        Err(refused) => meta::refuse(cx, refused, &ms.key, ms.flags, out),
+    }
+}
+
+/// Executes an `ms` whose data block, with what should be its line end, has come.
+pub(super) fn store(cx: &Context<'_>, ms: &Ms<'_>, claim: Option<&Claim>, block: &[u8], out: &mut Vec<u8>) {
+    cx.counters.cmd_set.count();
+    let Some((value, b"\r\n")) = block.split_at_checked(ms.value_len) else {
+        return out.extend_from_slice(text::BAD_DATA_CHUNK);
+    };
+    let mut scratch: KeyScratch = [0; _];
+    let key = mutation::hashed(ms.key.bytes(&mut scratch));
+    match mutation::create(cx, claim, key, |guard| apply(cx, guard, key, ms, value)) {
+        Err(refused) => meta::refuse(cx, refused, &ms.key, ms.flags, out),
+        Ok(Err(reply)) => out.extend_from_slice(reply),
+        Ok(Ok(done)) if done.code == MetaCode::Hd && ms.quiet => {}
+        Ok(Ok(done)) => put_done(ms, done, out),
+    }
+}
+
+/// The change itself, under the bucket's lock; or the error line.
+fn apply(
+    cx: &Context<'_>,
+    guard: &mut BucketGuard<'_>,
+    key: Key<'_>,
+    ms: &Ms<'_>,
+    value: &[u8],
+) -> Result<Done, &'static [u8]> {
+    let now_ms = cx.now.store_ms;
+    let plan = match plan(cx, ms, guard.find(key, now_ms)) {
+        Ok(plan) => plan,
+        Err(code) => return Ok(Done { code, cas: 0, value_len: value.len() }),
+    };
+    let (stored, value_len) = match &plan {
+        Plan::Store(put) => {
+            let stored = guard.put(key, now_ms, put, value.len(), |bytes, _| bytes.copy_from_slice(value));
+            if stored.is_err() {
+                // As for one that is too large: better none than the old one.
+                guard.remove(key, now_ms);
+            }
+            (stored, value.len())
+        }
+        Plan::Join(put, old_len) => {
+            let is_append = ms.mode == MsMode::Append;
+            (join(cx, guard, key, put, *old_len, value, is_append), old_len + value.len())
+        }
+    };
+    let cas = stored.map_err(|error| put_error(cx, error))?;
+    Ok(Done { code: MetaCode::Hd, cas, value_len })
+}
+
+/// Looks at the mode and the cas; or how to say that their condition does not hold.
+fn plan(cx: &Context<'_>, ms: &Ms<'_>, old: Result<ItemView<'_>, Absent>) -> Result<Plan, MetaCode> {
+    match (ms.mode, old) {
+        (MsMode::Set | MsMode::Replace, old) if ms.cas.is_some() => compare(cx, ms, old).map(Plan::Store),
+        (MsMode::Set, _) | (MsMode::Add, Err(_)) | (MsMode::Replace, Ok(_)) => {
+            Ok(Plan::Store(fresh(cx, ms, ms.exptime)))
+        }
+        (MsMode::Append | MsMode::Prepend, Ok(old)) => {
+            if ms.cas.is_some_and(|cas| cas != 0 && cas != old.cas) {
+                return Err(MetaCode::Ex);
+            }
+            Ok(Plan::Join(Put { cas: ms.new_cas, ..joined(&old) }, old.value.len()))
+        }
+        (MsMode::Append | MsMode::Prepend, Err(_)) => match ms.vivify {
+            Some(exptime) => Ok(Plan::Store(fresh(cx, ms, exptime))),
+            None => Err(MetaCode::Ns),
+        },
+        (MsMode::Add, Ok(_)) | (MsMode::Replace, Err(_)) => Err(MetaCode::Ns),
+    }
+}
+
+/// C: the item there must have this cas. With I one with a higher cas is replaced too: by a value that is known
+/// to be stale, which keeps the exptime and the winner of the item that it replaces.
+fn compare(cx: &Context<'_>, ms: &Ms<'_>, old: Result<ItemView<'_>, Absent>) -> Result<Put, MetaCode> {
+    let Ok(old) = old else {
+        cx.counters.cas_misses.count();
+        return Err(MetaCode::Nf);
+    };
+    let mut put = fresh(cx, ms, ms.exptime);
+    match ms.cas {
+        Some(cas) if cas != 0 && cas == old.cas => {}
+        Some(cas) if cas != 0 && cas < old.cas && ms.invalidate => {
+            put.exptime_ms = old.exptime_ms;
+            put.marks = Marks { stale: true, won: old.marks.won, ..put.marks };
+        }
+        _ => {
+            cx.counters.cas_badval.count();
+            return Err(MetaCode::Ex);
+        }
+    }
+    cx.counters.cas_hits.count();
+    Ok(put)
+}
+
+fn fresh(cx: &Context<'_>, ms: &Ms<'_>, exptime: i64) -> Put {
+    Put {
+        flags: ms.client_flags,
+        exptime_ms: to_store_ms(exptime, &cx.now),
+        cas: ms.new_cas,
+        marks: new_marks(&ms.key),
+    }
+}
+
+fn put_done(ms: &Ms<'_>, done: Done, out: &mut Vec<u8>) {
+    let mut line = MetaLine::start(out, done.code);
+    for flag in ms.flags {
+        match flag.letter {
+            b'c' => line.number(b'c', done.cas),
+            b's' => line.number(b's', done.value_len as u64),
+            _ => {
+                line.echo(flag, &ms.key);
+            }
+        }
+    }
+    line.end();
+}
