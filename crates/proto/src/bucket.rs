@@ -44,7 +44,7 @@ impl fmt::Display for Bucket {
 pub struct KeyHash(pub u64);
 
 impl KeyHash {
-    /// Hashes a key as it stands on the wire.
+    /// Hashes a key: its bytes, and of a base64-encoded key what it decodes to.
     #[inline]
     pub fn of(key: &[u8]) -> Self {
         Self(xxh3_64(key))
