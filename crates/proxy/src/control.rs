@@ -1,10 +1,8 @@
 //! The thread that speaks with the managers: the map where no node can be asked, and dirty reports.
 //!
-//! It takes what the workers ask, in batches. Reports of one batch are coalesced by bucket; one that comes later is
-//! never joined to a report that has left already, for that one may have been fenced before. A report is repeated
-//! until a manager acknowledges it, whether or not its client still waits.
+//! It takes what the workers ask, in batches: questions for the map are asked here, once for all, reports are handed
+//! to threads of their own ([`crate::reports`]).
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -12,11 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use net::Mailbox;
-use proto::control::{Dirty, Message, decode, encode};
+use proto::control::{Message, decode, encode};
 use proto::{Bucket, MapVersion};
+use stdx::clock;
 
-use crate::limits::{FENCE_TIMEOUT, MANAGER_PAUSE, MANAGER_REPLY_MAX, MANAGER_TIMEOUT, REPORTS_IN_BATCH};
+use crate::limits::{MANAGER_PAUSE, MANAGER_REPLY_MAX, MANAGER_TIMEOUT};
 use crate::proxy::Shared;
+use crate::reports::Reports;
 
 /// What a worker asks.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,7 @@ pub(crate) struct Control {
     connection: Option<TcpStream>,
     /// The manager that is tried next.
     turn: usize,
-    /// Reports that no manager has acknowledged, by bucket: who waits for them.
-    reports: BTreeMap<Bucket, Vec<(usize, u64)>>,
+    reports: Reports,
 }
 
 impl Control {
@@ -58,25 +57,24 @@ impl Control {
         workers: Vec<Mailbox<News>>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { managers, asks, workers, shared, connection: None, turn: 0, reports: BTreeMap::new() }
+        let reports = Reports::new(managers.clone(), workers.clone(), Arc::clone(&shared));
+        Self { managers, asks, workers, shared, connection: None, turn: 0, reports }
     }
 
     /// Runs until all workers are gone.
     pub(crate) fn run(mut self) {
         let mut maps = Vec::new();
         while self.collect(&mut maps) {
+            self.reports.send();
             if !maps.is_empty() {
                 self.fetch_map(&mut maps);
-            }
-            if !self.reports.is_empty() && self.send_reports().is_err() {
-                self.connection = None;
             }
         }
     }
 
     /// Waits for something to do and takes all that is there; false in the end.
     fn collect(&mut self, maps: &mut Vec<(usize, MapVersion)>) -> bool {
-        let first = if self.reports.is_empty() {
+        let first = if !self.reports.is_waiting() {
             self.asks.recv().ok()
         } else {
             match self.asks.recv_timeout(MANAGER_PAUSE) {
@@ -100,7 +98,7 @@ impl Control {
         match ask {
             Ask::Map { worker, version } => maps.push((worker, version)),
             Ask::Dirty { bucket, worker, report } => {
-                self.reports.entry(bucket).or_default().push((worker, report));
+                self.reports.add(bucket, worker, report, clock::now());
             }
         }
     }
@@ -108,9 +106,8 @@ impl Control {
     /// One question for all workers that asked: what the oldest of their maps lacks.
     fn fetch_map(&mut self, maps: &mut Vec<(usize, MapVersion)>) {
         let oldest = maps.iter().map(|(_, version)| *version).min().unwrap_or(MapVersion::NONE);
-        let answer = self.ask(&[Message::MapGet(oldest)], MANAGER_TIMEOUT);
-        let text = match answer.as_deref() {
-            Ok([Message::MapIs(text)]) => Some(text.clone()),
+        let text = match self.ask(&Message::MapGet(oldest)) {
+            Ok(Message::MapIs(text)) => Some(text),
             Ok(other) => {
                 self.shared.log(format_args!("a manager answered {other:?} instead of the map"));
                 None
@@ -125,27 +122,6 @@ impl Control {
         }
     }
 
-    fn send_reports(&mut self) -> io::Result<()> {
-        let batch: Vec<Bucket> = self.reports.keys().copied().take(REPORTS_IN_BATCH).collect();
-        let cluster = self.shared.cluster();
-        let messages: Vec<Message> =
-            batch.iter().map(|&bucket| Message::Dirty(Dirty { cluster, bucket })).collect();
-        let answers = self.ask(&messages, FENCE_TIMEOUT)?;
-        for (bucket, answer) in batch.iter().zip(answers) {
-            match answer {
-                Message::Done => {
-                    for (worker, report) in self.reports.remove(bucket).unwrap_or_default() {
-                        self.tell(worker, News::Fenced { report });
-                    }
-                }
-                other => self
-                    .shared
-                    .log(format_args!("the dirty report of bucket {bucket} was answered {other:?}")),
-            }
-        }
-        Ok(())
-    }
-
     fn tell(&self, worker: usize, news: News) {
         // A worker whose mailbox is full asks again by itself.
         if let Some(mailbox) = self.workers.get(worker) {
@@ -153,24 +129,24 @@ impl Control {
         }
     }
 
-    /// Sends messages and awaits as many answers; on the connection that stands, or on a new one to any manager.
-    fn ask(&mut self, messages: &[Message], timeout: Duration) -> io::Result<Vec<Message>> {
+    /// Asks on the connection that stands, or on a new one to any manager.
+    fn ask(&mut self, message: &Message) -> io::Result<Message> {
         if let Some(stream) = &mut self.connection
-            && let Ok(answers) = exchange(stream, messages, timeout)
+            && let Ok(answer) = exchange(stream, message, MANAGER_TIMEOUT)
         {
-            return Ok(answers);
+            return Ok(answer);
         }
         self.connection = None;
         let mut last = io::Error::from(io::ErrorKind::NotConnected);
         for _ in 0..self.managers.len() {
             self.turn = (self.turn + 1) % self.managers.len();
             match connect(&self.managers[self.turn]).and_then(|mut stream| {
-                let answers = exchange(&mut stream, messages, timeout)?;
-                Ok((stream, answers))
+                let answer = exchange(&mut stream, message, MANAGER_TIMEOUT)?;
+                Ok((stream, answer))
             }) {
-                Ok((stream, answers)) => {
+                Ok((stream, answer)) => {
                     self.connection = Some(stream);
-                    return Ok(answers);
+                    return Ok(answer);
                 }
                 Err(error) => last = error,
             }
@@ -180,7 +156,8 @@ impl Control {
     }
 }
 
-fn connect(manager: &str) -> io::Result<TcpStream> {
+/// A connection to the first address of a manager that takes one.
+pub(crate) fn connect(manager: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in manager.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, MANAGER_TIMEOUT) {
@@ -194,23 +171,18 @@ fn connect(manager: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn exchange(stream: &mut TcpStream, messages: &[Message], timeout: Duration) -> io::Result<Vec<Message>> {
+/// Sends a message and awaits its answer.
+pub(crate) fn exchange(stream: &mut TcpStream, message: &Message, timeout: Duration) -> io::Result<Message> {
     let mut out = Vec::new();
-    for message in messages {
-        encode(message, &mut out);
-    }
+    encode(message, &mut out);
     stream.set_write_timeout(Some(timeout))?;
     stream.set_read_timeout(Some(timeout))?;
     stream.write_all(&out)?;
-    let (mut input, mut answers) = (Vec::new(), Vec::new());
+    let mut input = Vec::new();
     let mut chunk = [0; 16 << 10];
-    while answers.len() < messages.len() {
+    while input.len() <= MANAGER_REPLY_MAX {
         match decode(&input) {
-            Ok(Some((message, consumed))) => {
-                answers.push(message);
-                input.drain(..consumed);
-            }
-            Ok(None) if input.len() > MANAGER_REPLY_MAX => return Err(io::ErrorKind::InvalidData.into()),
+            Ok(Some((message, _))) => return Ok(message),
             Ok(None) => match stream.read(&mut chunk)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => input.extend_from_slice(chunk.get(..count).unwrap_or_default()),
@@ -218,5 +190,5 @@ fn exchange(stream: &mut TcpStream, messages: &[Message], timeout: Duration) -> 
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
     }
-    Ok(answers)
+    Err(io::ErrorKind::InvalidData.into())
 }

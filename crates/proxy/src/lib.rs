@@ -15,6 +15,7 @@ mod link;
 pub mod options;
 mod prepare;
 mod proxy;
+mod reports;
 mod requests;
 mod worker;
 

@@ -21,8 +21,11 @@ pub const SPARE_BUFFER_LEN: usize = 16 << 10;
 /// Dirty reports waiting to be sent; beyond, a delete is answered as unknown at once.
 pub const REPORTS_MAX: usize = 4096;
 
-/// Dirty reports sent together before their answers are awaited.
-pub const REPORTS_IN_BATCH: usize = 64;
+/// Dirty reports that are out at the same time, each with a thread; the others wait, those of one bucket together.
+pub const REPORTS_AT_ONCE: usize = 64;
+
+/// Waiting for the report of one bucket, more than these are looked through for those that have given up.
+pub const WAITERS_SLACK: usize = 64;
 
 /// How long a client waits for a dirty report of its delete; after that the outcome is unknown to it, and the report
 /// goes on.

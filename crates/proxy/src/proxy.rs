@@ -119,7 +119,7 @@ impl Proxy {
 }
 
 impl Shared {
-    fn new(options: &ProxyOptions) -> Self {
+    pub(crate) fn new(options: &ProxyOptions) -> Self {
         Self {
             started: clock::now(),
             counters: (0..options.threads).map(|_| Arc::default()).collect(),

@@ -6,12 +6,12 @@ use doled_client::{
     CasResult, Client, ClientOptions, Expiry, Fault, KeyError, ReadError, Target, WriteError,
 };
 
-use crate::servers::{Cluster, Server};
+use crate::servers::{Cluster, Server, pool};
 
 #[tokio::test]
 async fn every_command_over_a_pool() {
     let servers = [Server::plain(), Server::plain()];
-    let client = Client::pool(servers.iter().map(Server::address)).await.unwrap();
+    let client = pool(&servers).await;
     every_command(&client).await;
 }
 
@@ -108,12 +108,12 @@ async fn says_whose_fault_it_is(client: &Client) {
 async fn a_client_that_cannot_work_is_not_made() {
     let refused =
         async |target: Target| Client::start(target, ClientOptions::default()).await.unwrap_err().to_string();
-    let pool = |servers: &[&str]| Target::Pool { servers: servers.iter().map(ToString::to_string).collect() };
+    let of = |servers: &[&str]| Target::Pool { servers: servers.iter().map(ToString::to_string).collect() };
     let managers =
         |managers: &[&str]| Target::Managed { managers: managers.iter().map(ToString::to_string).collect() };
-    assert_eq!(refused(pool(&[])).await, "a pool needs at least one server");
-    assert_eq!(refused(pool(&["a:1", "a:1"])).await, "a:1 stands twice in the pool");
-    assert_eq!(refused(pool(&["a"])).await, "\"a\" is not host:port");
+    assert_eq!(refused(of(&[])).await, "a pool needs at least one server");
+    assert_eq!(refused(of(&["a:1", "a:1"])).await, "a:1 stands twice in the pool");
+    assert_eq!(refused(of(&["a"])).await, "\"a\" is not host:port");
     assert_eq!(refused(managers(&[])).await, "a managed client needs the address of at least one manager");
     // Bound and not listened on: refused.
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -121,6 +121,6 @@ async fn a_client_that_cannot_work_is_not_made() {
     assert!(error.contains(&socket) && error.contains("refused"), "{error}");
     let mut options = ClientOptions::default();
     options.route.replicas = 2;
-    let error = Client::start(pool(&["a:1", "b:1"]), options).await.unwrap_err().to_string();
+    let error = Client::start(of(&["a:1", "b:1"]), options).await.unwrap_err().to_string();
     assert!(error.starts_with("replicas = 2"), "{error}");
 }

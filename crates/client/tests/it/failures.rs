@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use doled_client::{Client, ClientOptions, Expiry, ReadError, Target, WriteError};
+use doled_client::{Client, Expiry, ReadError, Target, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::servers::{Cluster, PATIENCE, Server};
+use crate::servers::{Cluster, PATIENCE, Server, patient, pool};
 
 #[tokio::test]
 async fn a_pools_server_that_is_gone_misses_and_says_that_nothing_was_written() {
     let mut servers = [Server::plain(), Server::plain()];
-    let client = Client::pool(servers.iter().map(Server::address)).await.unwrap();
+    let client = pool(&servers).await;
     let keys: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
     for key in &keys {
         client.set(key, "v", Expiry::Never).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_cas_does_not_cross_a_change_of_owner() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_calls_never_hand_their_replies_to_others() {
     let servers = [Server::plain(), Server::plain()];
-    let client = Arc::new(Client::pool(servers.iter().map(Server::address)).await.unwrap());
+    let client = Arc::new(pool(&servers).await);
     for number in 0..100 {
         client.set(format!("k{number}"), format!("v{number}"), Expiry::Never).await.unwrap();
     }
@@ -123,7 +123,7 @@ async fn a_server_that_is_silent_is_a_miss_after_the_time_out() {
 #[tokio::test]
 async fn a_server_that_answers_garbage_or_half_a_value_fails_that_request_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut options = ClientOptions::default();
+    let mut options = patient();
     options.route.probe_pause_min = Duration::from_millis(5);
     options.route.probe_pause_max = Duration::from_millis(5);
     let target = Target::Pool { servers: vec![listener.local_addr().unwrap().to_string()] };

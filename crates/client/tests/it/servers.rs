@@ -2,13 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use doled_client::{Client, Expiry};
+use doled_client::{Client, ClientOptions, Expiry, Target};
 use manager::{Manager, ManagerOptions, Storage, Verbosity};
 use server::{Leased, ManagedOptions, Node, ServerOptions};
 use stdx::ByteSize;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time-outs that are longer than a busy machine may hold a thread up.
+pub(crate) fn patient() -> ClientOptions {
+    let mut options = ClientOptions::default();
+    options.route.timeout = PATIENCE / 8;
+    options.route.write_budget = PATIENCE;
+    options
+}
+
+/// A client of a pool of these servers.
+pub(crate) async fn pool(servers: &[Server]) -> Client {
+    let servers = servers.iter().map(Server::address).collect();
+    Client::start(Target::Pool { servers }, patient()).await.unwrap()
+}
 
 /// A node, stopped in the end.
 pub(crate) struct Server(Option<Node>);
@@ -85,7 +99,8 @@ impl Cluster {
     pub(crate) async fn client(&self) -> Client {
         let give_up = Instant::now() + PATIENCE;
         let client = loop {
-            match Client::managed([self.manager_address()]).await {
+            let target = Target::Managed { managers: vec![self.manager_address()] };
+            match Client::start(target, patient()).await {
                 Ok(client) => break client,
                 Err(error) => assert!(Instant::now() < give_up, "{error}"),
             }

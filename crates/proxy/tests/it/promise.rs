@@ -206,19 +206,25 @@ fn without_the_managers_word_a_deletes_outcome_is_unknown() {
 
 #[test]
 fn an_address_that_is_somebody_elses_by_now_gets_no_command() {
-    for node in ["NODE 7 n2 99\r\n", "NODE 8 n1 99\r\n", "ERROR\r\n", "NODE 7 n1\r\n"] {
-        for piece_len in [1, 3, usize::MAX] {
-            let mut backend = Backend::start("n1");
-            backend.manners.node = node.to_owned();
-            backend.manners.piece_len = piece_len;
-            let Scene { mut client, _front, .. } = scene(&backend);
-            client.send("set k 0 0 1\r\nx\r\n");
-            let mut talk = backend.accept();
-            talk.expect_end();
-            client.expect("SERVER_ERROR server of this key is down\r\n");
-            client.check("get k\r\n", "END\r\n");
+    std::thread::scope(|scope| {
+        for node in ["NODE 7 n2 99\r\n", "NODE 8 n1 99\r\n", "ERROR\r\n", "NODE 7 n1\r\n"] {
+            for piece_len in [1, 3, usize::MAX] {
+                scope.spawn(move || gets_no_command(node, piece_len));
+            }
         }
-    }
+    });
+}
+
+fn gets_no_command(node: &str, piece_len: usize) {
+    let mut backend = Backend::start("n1");
+    backend.manners.node = node.to_owned();
+    backend.manners.piece_len = piece_len;
+    let Scene { mut client, _front, .. } = scene(&backend);
+    client.send("set k 0 0 1\r\nx\r\n");
+    let mut talk = backend.accept();
+    talk.expect_end();
+    client.expect("SERVER_ERROR server of this key is down\r\n");
+    client.check("get k\r\n", "END\r\n");
 }
 
 #[test]

@@ -15,8 +15,10 @@ use crate::socket::{PATIENCE, Socket};
 pub(crate) struct Front(Option<Proxy>);
 
 impl Front {
+    /// Where a test does not say otherwise, the time-outs are longer than a busy machine may hold a thread up.
     pub(crate) fn start(target: Target, threads: usize, change: impl FnOnce(&mut RouteOptions)) -> Self {
-        let mut route = RouteOptions::default();
+        let mut route =
+            RouteOptions { timeout: PATIENCE / 8, write_budget: PATIENCE, ..RouteOptions::default() };
         change(&mut route);
         let options = ProxyOptions {
             listen: vec!["127.0.0.1:0".parse().unwrap()],

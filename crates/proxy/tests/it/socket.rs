@@ -35,7 +35,12 @@ impl Socket {
             }
         }
         got.truncate(len);
-        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(wanted));
+        if got != wanted {
+            let at = got.iter().zip(wanted).take_while(|(got, wanted)| got == wanted).count();
+            let around = |bytes: &[u8]| bytes[at.saturating_sub(100)..].escape_ascii().to_string();
+            let (got, wanted) = (around(&got), around(wanted));
+            panic!("at byte {at}\n   got {got:.400}\nwanted {wanted:.400}");
+        }
     }
 
     #[track_caller]
