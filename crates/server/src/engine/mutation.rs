@@ -22,6 +22,15 @@ pub fn check(cx: &Context<'_>, claim: Option<&Claim>, tag: u64) -> Result<(), Re
     }
 }
 
+/// Checks the deadline of a claim, if it has one, against the clock as it was read with the request.
+#[inline]
+pub fn in_time(cx: &Context<'_>, claim: Option<&Claim>) -> Result<(), Refused> {
+    match (claim, &cx.engine.managed) {
+        (Some(claim), Some(managed)) => claim.in_time(managed.clock_ms(cx.now.lease)),
+        _ => Ok(()),
+    }
+}
+
 /// Changes what is there: deletes, exptimes.
 pub fn change<R>(
     cx: &Context<'_>,

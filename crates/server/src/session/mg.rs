@@ -1,8 +1,8 @@
 //! `mg`: get.
 //!
-//! Most need no lock. A lock is taken where the get leaves more than a trace of the access behind: it may
-//! create the item (N), change its exptime (T), or tell its client to refresh it (R, and the first fetch of a
-//! stale item), which must happen to one client only.
+//! Most need no lock. It is taken where the get leaves more than a trace of the access behind: it creates the
+//! item (N, on a miss), changes its exptime (T), or tells its client to refresh it (R when little time is left,
+//! and the first fetch of a stale item), which must happen to one client only.
 
 use proto::meta::{KeyScratch, MetaCode, MetaLine, Mg};
 use store::{Absent, BucketGuard, ItemView, Key, Put};
@@ -31,6 +31,14 @@ struct Trace {
     last_access_ms: u64,
 }
 
+/// What came of looking without the lock.
+enum Look {
+    /// The answer, or that there is none.
+    Done(Result<(), Absent>),
+    /// The lock is needed; with a trace when the access has been noted already.
+    Lock(Option<Trace>),
+}
+
 impl Session {
     pub(super) fn mg(&mut self, cx: &Context<'_>, mg: &Mg<'_>, out: &mut Vec<u8>) {
         let mut scratch: KeyScratch = [0; _];
@@ -50,44 +58,55 @@ impl Session {
 
 impl Get<'_> {
     fn execute(&self, claim: Option<&Claim>, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let mg = self.mg;
-        let found = if mg.vivify.is_some() {
-            mutation::create(self.cx, claim, self.key, |guard| self.locked(guard, None, out))?
-        } else if mg.exptime.is_some() || mg.recache.is_some() {
-            mutation::change(self.cx, claim, self.key, |guard| self.locked(guard, None, out))?
-        } else {
-            match self.unlocked(claim, out)? {
-                Ok(Some(trace)) => {
-                    let locked = |guard: &mut BucketGuard<'_>| self.locked(guard, Some(trace), out);
+        let found = match self.unlocked(claim, out)? {
+            Look::Done(found) => found,
+            Look::Lock(trace) => {
+                let locked = |guard: &mut BucketGuard<'_>| self.locked(guard, trace, out);
+                if self.mg.vivify.is_some() {
+                    mutation::create(self.cx, claim, self.key, locked)?
+                } else {
                     mutation::change(self.cx, claim, self.key, locked)?
                 }
-                Ok(None) => Ok(()),
-                Err(absent) => Err(absent),
             }
         };
         self.count(found);
-        if found.is_err() && !mg.quiet {
-            MetaLine::put_echo(out, MetaCode::En, &mg.key, mg.flags);
+        if found.is_err() && !self.mg.quiet {
+            MetaLine::put_echo(out, MetaCode::En, &self.mg.key, self.mg.flags);
         }
         Ok(())
     }
 
-    /// Answers, or says that the client might win and the lock is needed.
-    fn unlocked(
-        &self,
-        claim: Option<&Claim>,
-        out: &mut Vec<u8>,
-    ) -> Result<Result<Option<Trace>, Absent>, Refused> {
-        let (cx, store) = (self.cx, &self.cx.engine.store);
+    /// Answers if it can.
+    fn unlocked(&self, claim: Option<&Claim>, out: &mut Vec<u8>) -> Result<Look, Refused> {
+        let (cx, mg, store) = (self.cx, self.mg, &self.cx.engine.store);
+        if mg.exptime.is_some() {
+            return Ok(Look::Lock(None));
+        }
         // Lease and tag before the look-up; the floor is looked at within it.
         mutation::check(cx, claim, store.tag(self.key.bucket()))?;
-        Ok(store.get(self.key, cx.now.store_ms, !self.mg.no_bump, |item| {
-            if item.marks.stale && !item.marks.won {
+        if mg.vivify.is_some() {
+            // Whoever may create must be in time, whether or not there is an item.
+            mutation::in_time(cx, claim)?;
+        }
+        let found = store.get(self.key, cx.now.store_ms, !mg.no_bump, |item| {
+            if !item.marks.won && (item.marks.stale || self.is_short(item.exptime_ms)) {
                 return Some(Trace { fetched: item.marks.fetched, last_access_ms: item.last_access_ms });
             }
             self.put_hit(out, &item, false);
             None
-        }))
+        });
+        Ok(match found {
+            Ok(None) => Look::Done(Ok(())),
+            Ok(trace) => Look::Lock(trace),
+            Err(_) if mg.vivify.is_some() => Look::Lock(None),
+            Err(absent) => Look::Done(Err(absent)),
+        })
+    }
+
+    /// R: whether so little time is left that somebody should refresh the item.
+    fn is_short(&self, exptime_ms: u64) -> bool {
+        let below = |recache| exptime_ms != 0 && exptime_ms < to_store_ms(recache, &self.cx.now);
+        self.mg.recache.is_some_and(below)
     }
 
     /// Answers under the bucket's lock; a miss is left to the caller. `trace` is there when the access has been
@@ -182,9 +201,7 @@ impl Get<'_> {
                     exptime_ms = to_store_ms(mg.vivify.unwrap_or(0), now);
                     won = true;
                 }
-                b'R' if !created && !item.marks.won && exptime_ms != 0 => {
-                    won |= exptime_ms < to_store_ms(mg.recache.unwrap_or(0), now);
-                }
+                b'R' if !created && !item.marks.won => won |= self.is_short(exptime_ms),
                 b's' => line.number(b's', item.value.len() as u64),
                 b't' => line.ttl(ttl_s(exptime_ms, now.store_ms)),
                 b'c' => line.number(b'c', item.cas),
