@@ -92,6 +92,12 @@ impl ManagerHost {
         self.process
     }
 
+    /// Role and health of each member, for messages.
+    pub(crate) fn members(&self, now: Real) -> String {
+        let members = self.machine.iter().flat_map(|machine| machine.members(self.now(now)));
+        members.map(|view| format!(" {} {:?} {:?}", view.node, view.role, view.health)).collect()
+    }
+
     /// Owner and generation of each bucket, if a manager leads.
     pub(crate) fn map(&self) -> Option<[(Option<usize>, Generation); BUCKETS]> {
         let machine = self.machine.as_ref().filter(|machine| machine.is_leading())?;
@@ -251,6 +257,9 @@ impl World {
     }
 
     pub(crate) fn undrain_all(&mut self) {
+        if self.manager.machine.is_none() || self.manager.paused {
+            return self.schedule(self.now + 50 * MS, Event::Undrain);
+        }
         for node in 0..self.nodes.len() {
             let id = self.nodes[node].id().clone();
             self.command(Command::Undrain(id));

@@ -96,6 +96,8 @@ pub(crate) enum Event {
     Heal { link: Link },
     /// Faults end.
     Calm,
+    /// The operator lets every node take buckets again, once there is a manager to hear it.
+    Undrain,
     /// The run ends.
     End,
 }
@@ -231,6 +233,7 @@ impl World {
                 self.cuts.entry(link).and_modify(|count| *count = count.saturating_sub(1));
             }
             Event::Calm => self.begin_calm(),
+            Event::Undrain => self.undrain_all(),
             Event::End => {}
         }
     }
@@ -369,8 +372,10 @@ impl World {
             let served = owner.is_some_and(|owner| self.nodes[owner].serves(bucket, generation, self.now));
             if !served {
                 let name = owner.map_or("nobody".to_owned(), |owner| format!("node {owner}"));
-                self.ghosts
-                    .violate(format!("no rest: bucket {bucket} is {name}'s at {generation} and not served"));
+                let members = self.manager.members(self.now);
+                self.ghosts.violate(format!(
+                    "no rest: bucket {bucket} is {name}'s at {generation} and not served; members:{members}"
+                ));
             }
         }
     }
