@@ -49,14 +49,21 @@ fn main() -> ExitCode {
         eprintln!("doled: {error:#}");
         return ExitCode::FAILURE;
     }
-    let result = match Cli::parse().command {
+    let command = match serve::started_as_memcached() {
+        Some(args) => return end(serve::run(&args, serve::Started::AsMemcached)),
+        None => Cli::parse().command,
+    };
+    end(match command {
         Command::Up(args) => up::run(&args),
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, serve::Started::AsDoled),
         Command::Proxy(args) => proxy::run(args),
         Command::Manager(args) => manager::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Bench(args) => bench::run(&args),
-    };
+    })
+}
+
+fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {

@@ -1,251 +1,142 @@
-//! `doled serve`: memcached's flags, and what makes a node a member of a cluster.
+//! `doled serve`, and the same under the name `memcached`: memcached's command line, and what makes a node a
+//! member of a cluster.
+//!
+//! One to three processes: the one that was started; with `-d` the daemon, which is this program run again; under
+//! a manager the guardian and below it the node, again this program. Flags are checked in each of them, so the
+//! first tells every mistake. The main thread waits for the node; one thread waits for signals.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+mod daemon;
+mod extended;
+mod files;
+mod flags;
+mod foreign;
+mod listen;
+mod options;
+mod process;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::{ArgAction, Args};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
 use proto::control::Life;
-use proto::{ClusterId, Incarnation, NodeId};
-use server::{Leased, ManagedOptions, Node, ServerOptions, UnixSocket};
-use stdx::{ByteSize, clock};
+use proto::{ClusterId, Incarnation};
+use server::{Leased, ManagedOptions, Node};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use stdx::clock;
 
-/// A port for which any free one is taken.
-const ANY_PORT: &str = "-1";
+use daemon::Keep;
+use options::Asked;
 
-/// Flags of `doled serve`. Short forms are memcached's.
-#[derive(Debug, Args)]
-#[command(disable_version_flag = true)]
-pub(crate) struct ServeArgs {
-    /// TCP port; 0: none (with -s), -1: any free one
-    #[arg(
-        short,
-        long,
-        value_name = "PORT",
-        env = "DOLED_PORT",
-        default_value = "11211",
-        allow_hyphen_values = true
-    )]
-    port: String,
+pub(crate) use flags::ServeArgs;
 
-    /// Listen on this address; repeat it or give a comma list; host:port takes a port of its own
-    #[arg(
-        short,
-        long = "listen",
-        value_name = "ADDR",
-        env = "DOLED_LISTEN",
-        value_delimiter = ',',
-        default_value = "127.0.0.1"
-    )]
-    listen: Vec<String>,
+/// The name under which this program is a memcached.
+const MEMCACHED: &str = "memcached";
 
-    /// Listen on this unix socket, and on no network address
-    #[arg(short = 's', long, value_name = "PATH")]
-    unix_socket: Option<PathBuf>,
+/// Under which name the program was started, which decides some defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// `doled serve`: loopback, and root may be root.
+    AsDoled,
+    /// Every address, and root must name a user.
+    AsMemcached,
+}
 
-    /// Permissions of the unix socket, octal
-    #[arg(short = 'a', long, value_name = "MASK", default_value = "700")]
-    unix_mask: String,
+/// The command line of this program under the name `memcached`.
+#[derive(Debug, Parser)]
+#[command(name = MEMCACHED, about = "A memcached server, alone or owning buckets of a doled cluster")]
+struct MemcachedCli {
+    #[command(flatten)]
+    args: ServeArgs,
+}
 
-    /// Item memory: megabytes as a plain number, or a size such as 1g
-    #[arg(short, long, value_name = "SIZE", env = "DOLED_MEMORY", default_value = "64")]
-    memory_limit: String,
-
-    /// Answer with an error when memory is full, instead of evicting
-    #[arg(short = 'M', long)]
-    disable_evictions: bool,
-
-    /// Worker threads
-    #[arg(short, long, value_name = "N", env = "DOLED_THREADS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: u16,
-
-    /// Simultaneous connections
-    #[arg(short, long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    conn_limit: u32,
-
-    /// Largest item, 1k to 1024m
-    #[arg(short = 'I', long, value_name = "SIZE", default_value = "1m")]
-    max_item_size: ByteSize,
-
-    /// Length of the queue of connections that wait to be accepted
-    #[arg(short = 'b', long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
-    listen_backlog: u16,
-
-    /// Write the process id to this file
-    #[arg(short = 'P', long, value_name = "FILE")]
-    pidfile: Option<PathBuf>,
-
-    /// Allow the command "shutdown"
-    #[arg(short = 'A', long)]
-    enable_shutdown: bool,
-
-    /// Say more: connections and errors; twice: every command
-    #[arg(short, long, action = ArgAction::Count)]
-    verbose: u8,
-
-    /// Serve only the buckets that this node owns
-    #[arg(long)]
-    managed: bool,
-
-    /// Own buckets under a lease of these managers; without it, by hand on --admin
-    #[arg(long, value_name = "HOST:PORT,...", env = "DOLED_MANAGER", requires = "managed")]
-    manager: Option<String>,
-
-    /// This node's name in the cluster [default: node-PORT]
-    #[arg(long, value_name = "NAME", env = "DOLED_NODE", requires = "manager")]
-    node: Option<NodeId>,
-
-    /// Directory with the lock of this node's identity
-    #[arg(long, value_name = "DIR", env = "DOLED_DATA", requires = "manager")]
-    data: Option<PathBuf>,
-
-    /// Where clients reach this node, if not where it listens
-    #[arg(long, value_name = "HOST:PORT", requires = "manager")]
-    advertise: Option<String>,
-
-    /// Accept own and disown here
-    #[arg(long, value_name = "HOST:PORT", requires = "managed", conflicts_with = "manager")]
-    admin: Option<String>,
-
-    /// Set by the guardian for the node below it: the incarnation
-    #[arg(long, hide = true, requires = "manager")]
-    guarded_incarnation: Option<u64>,
+/// The flags, if this program was started as `memcached`; a mistake in them ends the process.
+pub(crate) fn started_as_memcached() -> Option<ServeArgs> {
+    let name = std::env::args_os().next()?;
+    let is_memcached = Path::new(&name).file_name().is_some_and(|name| name == MEMCACHED);
+    is_memcached.then(|| MemcachedCli::parse().args)
 }
 
 /// Runs the node; a leased one under its guardian.
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
-    let options = options(args)?;
-    match &options.managed {
-        Some(ManagedOptions::Leased(leased)) if leased.incarnation.is_none() => guard(leased),
-        _ => serve(args, options),
+pub(crate) fn run(args: &ServeArgs, started: Started) -> Result<ExitCode> {
+    if args.memcached.version || args.memcached.license {
+        print_about(args, started);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = Asked::new(args, started)?;
+    let is_node_of_guardian = args.guarded_incarnation.is_some();
+    if args.daemon_child && !is_node_of_guardian {
+        daemon::leave_terminal()?;
+    } else if args.memcached.daemon && !args.daemon_child {
+        return daemon::start();
+    }
+    process::prepare(&args.memcached, started)?;
+    match &asked.server.managed {
+        Some(ManagedOptions::Leased(leased)) if !is_node_of_guardian => guard(args, leased),
+        _ => serve(args, asked),
     }
 }
 
-fn serve(args: &ServeArgs, options: ServerOptions) -> Result<ExitCode> {
-    let mut signals = crate::signals::register()?;
-    let node = Node::start(options)?;
-    if let Some(path) = &args.pidfile {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("--pidfile {}", path.display()))?;
+fn print_about(args: &ServeArgs, started: Started) {
+    match (args.memcached.version, started) {
+        (true, Started::AsMemcached) => println!("memcached {}", proto::VERSION),
+        (true, Started::AsDoled) => {
+            println!("doled {} (a memcached {})", env!("CARGO_PKG_VERSION"), proto::VERSION);
+        }
+        (false, _) => println!("doled {}: {}", env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_LICENSE")),
+    }
+}
+
+fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
+    let flags = &args.memcached;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).context("register signal handlers")?;
+    if flags.verbose > 0 {
+        asked.notes.iter().for_each(|note| eprintln!("doled: without meaning here: {note}"));
+    }
+    if flags.lock_memory {
+        process::lock_memory();
+    }
+    let node = Node::start(asked.server)?;
+    if flags.verbose > 0 {
+        node.addresses().iter().for_each(|address| eprintln!("doled: listening on {address}"));
     }
     let stop = node.stop_handle();
     std::thread::spawn(move || {
-        crate::signals::wait(&mut signals);
+        wait_for_end(&mut signals);
         stop.stop();
     });
+    files::write_ports(node.addresses())?;
+    let guarded = args.guarded_incarnation.is_some();
+    let pid_file = flags.pidfile.as_deref().map(|path| files::PidFile::write(path, guarded)).transpose()?;
+    if args.daemon_child {
+        daemon::listening(&keep(args))?;
+    }
     node.wait();
-    if let Some(path) = &args.pidfile {
-        // Gone already, or not ours any more: nothing to say about a file that only helps people.
-        let _ = std::fs::remove_file(path);
+    if let Some(file) = pid_file {
+        file.remove();
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns when the node should end. Every end is graceful, so USR1 is like the others; HUP asks to read files
+/// again, and there are none yet.
+fn wait_for_end(signals: &mut Signals) {
+    let _ = signals.forever().find(|signal| *signal != SIGHUP);
+}
+
 /// Runs this same program again as the node, with an incarnation whose death this process will prove.
-fn guard(leased: &Leased) -> Result<ExitCode> {
+fn guard(args: &ServeArgs, leased: &Leased) -> Result<ExitCode> {
     let incarnation = Incarnation(clock::random_u64().max(1));
-    let mut command = Command::new(std::env::current_exe().context("find this program's own file")?);
-    command.args(std::env::args_os().skip(1)).arg("--guarded-incarnation").arg(incarnation.to_string());
+    let mut command = daemon::this_program()?;
+    command.arg("--guarded-incarnation").arg(incarnation.to_string());
+    if args.daemon_child {
+        daemon::hand_over(&mut command, &keep(args))?;
+    }
     let life = Life { cluster: ClusterId(0), node: leased.node.clone(), incarnation };
     server::guardian::run(command, life, &leased.managers).context("run the node under its guardian")
 }
 
-fn options(args: &ServeArgs) -> Result<ServerOptions> {
-    let memory = memory(&args.memory_limit)?;
-    let item_size_max = args.max_item_size;
-    ensure!(
-        (ByteSize::kib(1)..=ByteSize::mib(1024)).contains(&item_size_max),
-        "--max-item-size {item_size_max}: from 1k to 1024m"
-    );
-    ensure!(
-        item_size_max.0 <= memory.0 / 2,
-        "--max-item-size {item_size_max}: at most half of --memory-limit, which is {memory}"
-    );
-    let listen = listen(args)?;
-    let managed = managed(args, &listen)?;
-    Ok(ServerOptions {
-        listen,
-        unix_socket: unix_socket(args)?,
-        backlog: u32::from(args.listen_backlog),
-        memory,
-        item_size_max,
-        evict: !args.disable_evictions,
-        threads: usize::from(args.threads),
-        max_connections: args.conn_limit as usize,
-        verbosity: args.verbose,
-        shutdown_enabled: args.enable_shutdown,
-        managed,
-        ..ServerOptions::default()
-    })
-}
-
-fn memory(text: &str) -> Result<ByteSize> {
-    let memory = match text.parse::<u64>() {
-        Ok(megabytes) => ByteSize(megabytes.saturating_mul(1 << 20)),
-        Err(_) => text.parse().with_context(|| format!("--memory-limit \"{text}\""))?,
-    };
-    ensure!(
-        (ByteSize::mib(1)..=ByteSize::mib(1 << 24)).contains(&memory),
-        "--memory-limit \"{text}\": from 1 to 16777216 megabytes"
-    );
-    Ok(memory)
-}
-
-fn listen(args: &ServeArgs) -> Result<Vec<SocketAddr>> {
-    if args.unix_socket.is_some() {
-        return Ok(Vec::new());
-    }
-    let port = match args.port.as_str() {
-        ANY_PORT => 0,
-        "0" => bail!("--port 0: without a TCP port the node needs --unix-socket"),
-        text => text
-            .parse::<u16>()
-            .with_context(|| format!("--port \"{text}\": a number from 1 to 65535, or -1"))?,
-    };
-    let mut addresses = Vec::new();
-    for text in &args.listen {
-        let address = crate::address::with_port("--listen", text, port)?;
-        let found = crate::address::resolve("--listen", &address)?;
-        let fresh: Vec<SocketAddr> =
-            found.into_iter().filter(|address| !addresses.contains(address)).collect();
-        addresses.extend(fresh);
-    }
-    Ok(addresses)
-}
-
-fn unix_socket(args: &ServeArgs) -> Result<Option<UnixSocket>> {
-    let Some(path) = args.unix_socket.clone() else { return Ok(None) };
-    let mode = u32::from_str_radix(&args.unix_mask, 8).ok().filter(|mode| *mode <= 0o777);
-    let mode =
-        mode.with_context(|| format!("--unix-mask \"{}\": an octal number up to 777", args.unix_mask))?;
-    Ok(Some(UnixSocket { path, mode }))
-}
-
-fn managed(args: &ServeArgs, listen: &[SocketAddr]) -> Result<Option<ManagedOptions>> {
-    if !args.managed {
-        return Ok(None);
-    }
-    let name = match &args.node {
-        Some(name) => name.clone(),
-        None => format!("node-{}", listen.first().map_or(0, SocketAddr::port)).parse()?,
-    };
-    if let Some(managers) = &args.manager {
-        let advertise =
-            args.advertise.as_deref().map(|text| crate::address::with_port("--advertise", text, 11211));
-        return Ok(Some(ManagedOptions::Leased(Leased {
-            managers: crate::address::list("--manager", managers, 11311)?,
-            node: name,
-            data: args.data.clone(),
-            advertise: advertise.transpose()?,
-            incarnation: args.guarded_incarnation.map(Incarnation),
-        })));
-    }
-    let Some(admin) = &args.admin else {
-        bail!(
-            "--managed: name the managers with --manager, or an --admin address where buckets are owned by hand"
-        );
-    };
-    let admin = crate::address::with_port("--admin", admin, 11210)?;
-    Ok(Some(ManagedOptions::ByHand { admin: crate::address::resolve("--admin", &admin)?[0], node: name }))
+fn keep(args: &ServeArgs) -> Keep {
+    Keep { errors: args.memcached.verbose > 0, directory: args.memcached.enable_coredumps }
 }

@@ -1,0 +1,175 @@
+//! The flags of a node, as clap reads them. What they may hold is checked in `options`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+use proto::NodeId;
+
+use super::foreign::ForeignFlags;
+
+/// What `-o` takes, under the flags in the help. Words that are only accepted are not in it.
+const EXTENDED_HELP: &str = "\
+Words of -o:
+  idle_timeout=SECONDS  Close connections that send nothing for so long [default: 0, never]
+  maxconns_fast         Connections above -c get an error at once (always so)
+
+Options that tune what memcached has inside (slabs, LRU, hash table) are accepted; -v says which mean nothing here.";
+
+/// Flags of `doled serve`, and of this program under the name `memcached`.
+#[derive(Debug, Args)]
+#[command(
+    disable_version_flag = true,
+    args_override_self = true,
+    infer_long_args = true,
+    after_help = EXTENDED_HELP
+)]
+pub(crate) struct ServeArgs {
+    #[command(flatten, next_help_heading = "memcached's flags")]
+    pub(super) memcached: MemcachedFlags,
+
+    #[command(flatten)]
+    pub(super) foreign: ForeignFlags,
+
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub(super) cluster: ClusterFlags,
+
+    /// Set by the process that `-d` was given to: this one is the daemon
+    #[arg(long, hide = true)]
+    pub(super) daemon_child: bool,
+
+    /// Set by the guardian for the node below it: the incarnation
+    #[arg(long, hide = true, requires = "manager")]
+    pub(super) guarded_incarnation: Option<u64>,
+}
+
+/// memcached's flags that mean something here.
+#[derive(Debug, Args)]
+pub(super) struct MemcachedFlags {
+    /// TCP port; 0: none (with -s), -1: any free one
+    #[arg(
+        short,
+        long,
+        value_name = "PORT",
+        env = "DOLED_PORT",
+        default_value = "11211",
+        allow_hyphen_values = true
+    )]
+    pub(super) port: String,
+
+    /// Listen on this address, with host:port on a port of its own; repeat it or give a comma list; `*`: every
+    /// address [default: 127.0.0.1, or every address when started as memcached]
+    #[arg(short, long, value_name = "ADDR", env = "DOLED_LISTEN", value_delimiter = ',')]
+    pub(super) listen: Vec<String>,
+
+    /// Listen on this unix socket, and on no network address
+    #[arg(short = 's', long, value_name = "PATH")]
+    pub(super) unix_socket: Option<PathBuf>,
+
+    /// Permissions of the unix socket, octal
+    #[arg(short = 'a', long, value_name = "MASK", default_value = "700")]
+    pub(super) unix_mask: String,
+
+    /// Item memory: megabytes as a plain number, or a size such as 1g
+    #[arg(short, long, value_name = "SIZE", env = "DOLED_MEMORY", default_value = "64")]
+    pub(super) memory_limit: String,
+
+    /// Answer with an error when memory is full, instead of evicting
+    #[arg(short = 'M', long)]
+    pub(super) disable_evictions: bool,
+
+    /// Largest item, 1k to 1024m, at most half of the item memory
+    #[arg(short = 'I', long, value_name = "SIZE", default_value = "1m")]
+    pub(super) max_item_size: String,
+
+    /// Worker threads
+    #[arg(short, long, value_name = "N", env = "DOLED_THREADS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) threads: u16,
+
+    /// Simultaneous connections; more get an error
+    #[arg(short, long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) conn_limit: u32,
+
+    /// Requests of one connection before others have their turn [default: 256]
+    #[arg(short = 'R', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_reqs_per_event: Option<u32>,
+
+    /// Connections that may wait to be accepted
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub(super) listen_backlog: u32,
+
+    /// What connections speak: ascii, binary, or auto: what the first byte of each tells
+    #[arg(short = 'B', long, value_name = "NAME", default_value = "auto")]
+    pub(super) protocol: String,
+
+    /// Run in the background; returns when the node listens
+    #[arg(short, long)]
+    pub(super) daemon: bool,
+
+    /// Write the process id to this file
+    #[arg(short = 'P', long, value_name = "FILE")]
+    pub(super) pidfile: Option<PathBuf>,
+
+    /// Become this user; only root can. Started as memcached by root, it is required
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+
+    /// Let core files be written, of any size
+    #[arg(short = 'r', long)]
+    pub(super) enable_coredumps: bool,
+
+    /// Keep all memory out of swap
+    #[arg(short = 'k', long)]
+    pub(super) lock_memory: bool,
+
+    /// Refuse the command "flush_all"
+    #[arg(short = 'F', long)]
+    pub(super) disable_flush_all: bool,
+
+    /// Allow the command "shutdown"
+    #[arg(short = 'A', long)]
+    pub(super) enable_shutdown: bool,
+
+    /// Further options; see below
+    #[arg(short = 'o', long, value_name = "WORD[=VALUE],...")]
+    pub(super) extended: Vec<String>,
+
+    /// Say more: what was accepted without meaning, connections; up to three times
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub(super) version: bool,
+
+    /// Print the licence
+    #[arg(short = 'i', long)]
+    pub(super) license: bool,
+}
+
+/// What makes a node a member of a cluster.
+#[derive(Debug, Args)]
+pub(super) struct ClusterFlags {
+    /// Serve only the buckets that this node owns
+    #[arg(long)]
+    pub(super) managed: bool,
+
+    /// Own buckets under a lease of these managers; without it, by hand on --admin
+    #[arg(long, value_name = "HOST:PORT,...", env = "DOLED_MANAGER", requires = "managed")]
+    pub(super) manager: Option<String>,
+
+    /// This node's name in the cluster [default: node-PORT]
+    #[arg(long, value_name = "NAME", env = "DOLED_NODE", requires = "manager")]
+    pub(super) node: Option<NodeId>,
+
+    /// Directory with the lock of this node's identity
+    #[arg(long, value_name = "DIR", env = "DOLED_DATA", requires = "manager")]
+    pub(super) data: Option<PathBuf>,
+
+    /// Where clients reach this node, if not where it listens
+    #[arg(long, value_name = "HOST:PORT", requires = "manager")]
+    pub(super) advertise: Option<String>,
+
+    /// Accept own and disown here
+    #[arg(long, value_name = "HOST:PORT", requires = "managed", conflicts_with = "manager")]
+    pub(super) admin: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! memcached's flags that mean nothing here, or not yet: read so that command lines fit, hidden in the help.
+//!
+//! A flag that only tunes memcached's insides is accepted with a note. One that asks for something which a
+//! client or an operator would miss is refused: nobody may believe to have TLS who has not.
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+/// What each of them says.
+#[derive(Debug, Args)]
+pub(super) struct ForeignFlags {
+    /// UDP port
+    #[arg(short = 'U', long, value_name = "PORT", allow_hyphen_values = true, hide = true)]
+    udp_port: Option<String>,
+
+    /// Slab growth
+    #[arg(short = 'f', long, value_name = "FACTOR", hide = true)]
+    slab_growth_factor: Option<f64>,
+
+    /// Smallest slab chunk
+    #[arg(short = 'n', long, value_name = "BYTES", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
+    slab_min_size: Option<u32>,
+
+    /// Large pages
+    #[arg(short = 'L', long, hide = true)]
+    enable_largepages: bool,
+
+    /// Loops by network queue
+    #[arg(short = 'N', long, value_name = "N", hide = true)]
+    napi_ids: Option<u32>,
+
+    /// No cas
+    #[arg(short = 'C', long, hide = true)]
+    disable_cas: bool,
+
+    /// No dumps of keys
+    #[arg(short = 'X', long, hide = true)]
+    disable_dumping: bool,
+
+    /// No watch command
+    #[arg(short = 'W', long, hide = true)]
+    disable_watch: bool,
+
+    /// Prefix delimiter of statistics
+    #[arg(short = 'D', value_name = "CHAR", hide = true)]
+    delimiter: Option<String>,
+
+    /// SASL
+    #[arg(short = 'S', long, hide = true)]
+    enable_sasl: bool,
+
+    /// Users and passwords
+    #[arg(short = 'Y', long, value_name = "FILE", hide = true)]
+    auth_file: Option<String>,
+
+    /// TLS
+    #[arg(short = 'Z', long, hide = true)]
+    enable_ssl: bool,
+
+    /// Warm restart
+    #[arg(short = 'e', long, value_name = "FILE", hide = true)]
+    memory_file: Option<String>,
+}
+
+impl ForeignFlags {
+    /// Refuses what is missed here; notes what means nothing.
+    pub(super) fn check(&self, notes: &mut Vec<String>) -> Result<()> {
+        self.refuse()?;
+        if let Some(port) = &self.udp_port {
+            check_udp(port)?;
+        }
+        if let Some(factor) = self.slab_growth_factor {
+            ensure!(factor > 1.0, "-f (--slab-growth-factor) {factor}: a number above 1");
+        }
+        let meaningless = [
+            (self.slab_growth_factor.is_some(), "-f (--slab-growth-factor): there are no slabs"),
+            (self.slab_min_size.is_some(), "-n (--slab-min-size): there are no slabs"),
+            (self.enable_largepages, "-L (--enable-largepages): the kernel chooses the pages"),
+            (self.napi_ids.is_some(), "-N (--napi-ids): connections go to the threads in turn"),
+            (self.disable_dumping, "-X (--disable-dumping): there is no command that dumps keys"),
+            (self.disable_watch, "-W (--disable-watch): there is no watch command"),
+            (self.disable_cas, "-C (--disable-cas): every item has its cas, which costs nothing"),
+        ];
+        notes.extend(meaningless.iter().filter(|(given, _)| *given).map(|(_, note)| (*note).to_owned()));
+        Ok(())
+    }
+
+    fn refuse(&self) -> Result<()> {
+        let missing = [
+            (self.delimiter.is_some(), "-D: there are no statistics by key prefix yet"),
+            (self.enable_sasl, "-S (--enable-sasl): there is no SASL authentication yet"),
+            (self.auth_file.is_some(), "-Y (--auth-file): there is no authentication yet"),
+            (self.enable_ssl, "-Z (--enable-ssl): there is no TLS yet"),
+            (self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet"),
+        ];
+        match missing.iter().find(|(given, _)| *given) {
+            Some((_, refusal)) => bail!("{refusal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_udp(port: &str) -> Result<()> {
+    match port.parse::<i32>() {
+        Ok(0) => Ok(()),
+        Ok(-1..=65535) => bail!("-U (--udp-port) {port}: there is no UDP yet; leave it at 0"),
+        _ => bail!("-U (--udp-port) \"{port}\": only 0, off, is possible yet"),
+    }
+}

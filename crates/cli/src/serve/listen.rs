@@ -1,0 +1,171 @@
+//! Where a node listens: `-l` as memcached writes it, `-p`, `-s`.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result, bail, ensure};
+use server::UnixSocket;
+
+use super::Started;
+use super::flags::MemcachedFlags;
+
+/// A port for which any free one is taken.
+const ANY_PORT: &str = "-1";
+
+/// memcached's word for every address.
+const ANY_HOST: &str = "*";
+
+/// All TCP addresses, each once, in the order given.
+pub(super) fn addresses(
+    flags: &MemcachedFlags,
+    started: Started,
+    notes: &mut Vec<String>,
+) -> Result<Vec<SocketAddr>> {
+    if flags.unix_socket.is_some() {
+        return Ok(Vec::new());
+    }
+    let port = port(&flags.port)?;
+    if flags.listen.is_empty() {
+        return Ok(match started {
+            Started::AsDoled => vec![(Ipv4Addr::LOCALHOST, port).into()],
+            Started::AsMemcached => every_address(port),
+        });
+    }
+    let mut addresses = Vec::new();
+    for text in &flags.listen {
+        let found = resolve(without_words(text, notes)?, port)?;
+        let fresh: Vec<SocketAddr> =
+            found.into_iter().filter(|address| !addresses.contains(address)).collect();
+        addresses.extend(fresh);
+    }
+    Ok(addresses)
+}
+
+/// The unix socket, if there is to be one.
+pub(super) fn unix_socket(flags: &MemcachedFlags) -> Result<Option<UnixSocket>> {
+    let mode = u32::from_str_radix(&flags.unix_mask, 8).ok().filter(|mode| *mode <= 0o777);
+    let mode =
+        mode.with_context(|| format!("--unix-mask \"{}\": an octal number up to 777", flags.unix_mask))?;
+    let Some(path) = &flags.unix_socket else { return Ok(None) };
+    let path = std::path::absolute(path).with_context(|| format!("--unix-socket \"{}\"", path.display()))?;
+    Ok(Some(UnixSocket { path, mode }))
+}
+
+fn port(text: &str) -> Result<u16> {
+    match text {
+        ANY_PORT => Ok(0),
+        "0" => bail!("--port 0: without a TCP port the node needs --unix-socket"),
+        text => text
+            .parse()
+            .ok()
+            .with_context(|| format!("--port \"{text}\": a number from 1 to 65535, or -1 for any free port")),
+    }
+}
+
+fn resolve(text: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    if text == ANY_HOST {
+        return Ok(every_address(port));
+    }
+    let address = crate::address::with_port("--listen", text, port)?;
+    match address.strip_prefix("*:").map(str::parse) {
+        Some(Ok(port)) => Ok(every_address(port)),
+        _ => crate::address::resolve("--listen", &address),
+    }
+}
+
+/// Both families; on a machine without IPv6, the other.
+fn every_address(port: u16) -> Vec<SocketAddr> {
+    let mut addresses = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+    if TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
+        addresses.push((Ipv6Addr::UNSPECIFIED, port).into());
+    }
+    addresses
+}
+
+/// Takes the words off that memcached lets stand before an address: TLS, protocol, tag.
+fn without_words<'t>(text: &'t str, notes: &mut Vec<String>) -> Result<&'t str> {
+    let mut rest = text;
+    loop {
+        let Some((word, after)) = split_word(rest) else { return Ok(rest) };
+        match word.split_once(['[', '_']).map_or(word, |(kind, _)| kind) {
+            "notls" => {}
+            "btls" | "mtls" => bail!("--listen \"{text}\": {word}: there is no TLS yet"),
+            "tag" => notes.push(format!("--listen \"{text}\": tags mean something only in a proxy")),
+            _ => check_protocol(text, word, notes)?,
+        }
+        rest = after;
+    }
+}
+
+/// A leading `word:`, or `word[name]:`, or `tag_name_:`.
+fn split_word(text: &str) -> Option<(&str, &str)> {
+    for word in ["notls:", "btls:", "mtls:"] {
+        if let Some(rest) = text.strip_prefix(word) {
+            return Some((word.trim_end_matches(':'), rest));
+        }
+    }
+    let end = if text.starts_with("proto[") || text.starts_with("tag[") {
+        "]:"
+    } else if text.starts_with("tag_") {
+        "_:"
+    } else {
+        return None;
+    };
+    let at = text.find(end)? + 1;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn check_protocol(text: &str, word: &str, notes: &mut Vec<String>) -> Result<()> {
+    let name = word.trim_start_matches("proto[").trim_end_matches(']');
+    ensure!(
+        ["ascii", "binary"].contains(&name),
+        "--listen \"{text}\": \"{name}\" is no protocol; write proto[ascii] or proto[binary]"
+    );
+    notes.push(format!("--listen \"{text}\": all addresses speak what -B says"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: &[&str]) {
+        let mut notes = Vec::new();
+        let found = without_words(text, &mut notes).and_then(|text| resolve(text, 7)).expect(text);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expect, "{text}");
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expect: &str) {
+        let error = without_words(text, &mut Vec::new()).and_then(|text| resolve(text, 7)).expect_err(text);
+        assert!(format!("{error:#}").starts_with(expect), "{text}: {error:#}");
+    }
+
+    #[test]
+    fn addresses_are_written_as_for_memcached() {
+        check("127.0.0.1", &["127.0.0.1:7"]);
+        check("127.0.0.1:9", &["127.0.0.1:9"]);
+        check("::1", &["[::1]:7"]);
+        check("[::1]", &["[::1]:7"]);
+        check("[::1]:9", &["[::1]:9"]);
+        check("notls:127.0.0.1:9", &["127.0.0.1:9"]);
+        check("proto[ascii]:127.0.0.1", &["127.0.0.1:7"]);
+        check("tag[a-b]:notls:[::1]:9", &["[::1]:9"]);
+        check("tag_b_:127.0.0.1", &["127.0.0.1:7"]);
+        assert_eq!(resolve("*:9", 7).expect("every address")[0], "0.0.0.0:9".parse().expect("an address"));
+        assert_eq!(resolve("*", 7).expect("every address")[0], "0.0.0.0:7".parse().expect("an address"));
+    }
+
+    #[test]
+    fn mistakes_in_addresses_are_told() {
+        refused("btls:127.0.0.1", "--listen \"btls:127.0.0.1\": btls: there is no TLS yet");
+        refused("mtls:127.0.0.1", "--listen \"mtls:127.0.0.1\": mtls: there is no TLS yet");
+        refused("proto[udp]:127.0.0.1", "--listen \"proto[udp]:127.0.0.1\": \"udp\" is no protocol");
+        refused("proto[ascii:127.0.0.1", "--listen \"");
+        refused("tag[a:127.0.0.1", "--listen \"");
+        refused("127.0.0.1:x", "--listen \"127.0.0.1:x\": the port \"x\"");
+        refused("127.0.0.1:70000", "--listen \"127.0.0.1:70000\": the port");
+        refused("", "--listen \"\"");
+    }
+}
