@@ -213,7 +213,7 @@ impl Driver {
             Step::ReportDirty => {
                 if let Some(bucket) = self.calls.get_mut(id).map(|call| call.op.bucket()) {
                     self.place(id, Place::Reported, now + REPORT_WAIT);
-                    self.reports.add(bucket, id);
+                    self.reports.add(bucket, id, &self.calls);
                 }
             }
             Step::Answer(failure) => self.answer(id, Answer::Failed(failure)),

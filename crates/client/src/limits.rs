@@ -36,8 +36,12 @@ pub const FENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// caller, and the report goes on.
 pub const REPORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Dirty reports that are out at the same time; the others wait, those of one bucket together.
-pub const REPORTS_AT_ONCE: usize = 8;
+/// Dirty reports that are out at the same time; the others wait, those of one bucket together. Many, since each may
+/// take as long as the lease of a lost node.
+pub const REPORTS_AT_ONCE: usize = 64;
+
+/// Calls that wait for the report of one bucket, beyond which those are looked for that have been answered.
+pub const REPORT_CALLS_SLACK: usize = 64;
 
 /// First and longest pause before a dirty report is made again.
 pub const REPORT_PAUSE_MIN: Duration = Duration::from_millis(50);

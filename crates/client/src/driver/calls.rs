@@ -19,6 +19,14 @@ pub(crate) struct CallId {
     serial: u32,
 }
 
+#[cfg(test)]
+impl CallId {
+    /// Of a call that nobody has made.
+    pub(super) fn for_test(index: u32) -> Self {
+        Self { index, serial: 0 }
+    }
+}
+
 /// Where a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -73,6 +81,10 @@ impl Calls {
 
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
         self.slots.get_mut(id.index as usize).filter(|slot| slot.serial == id.serial)?.call.as_mut()
+    }
+
+    pub(super) fn contains(&self, id: CallId) -> bool {
+        self.slots.get(id.index as usize).is_some_and(|slot| slot.serial == id.serial && slot.call.is_some())
     }
 
     pub(super) fn remove(&mut self, id: CallId) -> Option<Call> {
