@@ -27,6 +27,7 @@ mod worker;
 
 pub use node::{Node, StartError, StopReason};
 pub use options::{Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
+pub use session::{Credentials, CredentialsError};
 pub use stop::StopHandle;
 
 pub use proto::VERSION;

@@ -18,6 +18,16 @@ pub const MEMORY_MAX_MIB: u64 = 1 << 30;
 /// Longest number that incr and decr take for one: 2^64 has 20 digits. Longer values are non-numeric.
 pub const NUMBER_LEN_MAX: usize = 20;
 
+/// Longest SASL message in bytes; a longer one is refused (`Invalid arguments`) and swallowed. Holds the longest
+/// user twice and the longest password.
+pub const SASL_MESSAGE_LEN_MAX: usize = 1024;
+
+/// Longest user or password in bytes; a node with a longer one does not start, and who shows one is refused.
+pub const CREDENTIAL_LEN_MAX: usize = 255;
+
+/// Most users of a node, since each attempt is compared with all; with more it does not start.
+pub const CREDENTIALS_MAX: usize = 64;
+
 /// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
 /// life of the node, since no client waits so long.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);
@@ -57,5 +67,6 @@ pub const RELEASED_REPORT_BUDGET: Duration = Duration::from_secs(1);
 /// Pause between a guardian's attempts.
 pub const DEATH_REPORT_PAUSE: Duration = Duration::from_millis(50);
 
+const _: () = assert!(3 * CREDENTIAL_LEN_MAX + 2 <= SASL_MESSAGE_LEN_MAX);
 const _: () = assert!(CONTROL_BACKOFF_MIN.as_nanos() < CONTROL_BACKOFF_MAX.as_nanos());
 const _: () = assert!(CONTROL_REPLY_TIMEOUT.as_nanos() > cluster::limits::POLL_HOLD.as_nanos());

@@ -17,7 +17,7 @@ use crate::engine::{Engine, Network};
 use crate::guardian::{self, GuardianGone};
 use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
-use crate::options::{Leased, ManagedOptions, ServerOptions};
+use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
 use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
 
 pub use crate::stop::StopReason;
@@ -54,6 +54,12 @@ pub enum StartError {
         "{0} is no address that clients can connect to: say where they reach this node (--advertise HOST:PORT)"
     )]
     NoAdvertise(String),
+    /// Nobody could speak to it.
+    #[error("a managed node speaks text only, so it can be neither binary only nor ask for a password")]
+    ManagedBinary,
+    /// A password that nobody could show.
+    #[error("a password can be asked for in the binary protocol only, and the node is to speak text only")]
+    SaslAscii,
     /// A leased node without managers.
     #[error("a leased node needs the address of at least one manager")]
     NoManagers,
@@ -71,6 +77,7 @@ impl Node {
         if options.threads == 0 {
             return Err(StartError::NoThreads);
         }
+        check_protocol(&options)?;
         let lock = take_lock(&options)?;
         let (mut listeners, admin) = bind(&options)?;
         let addresses: Vec<Address> = listeners.iter().map(|listener| listener.address().clone()).collect();
@@ -144,6 +151,15 @@ impl Node {
         self.workers.stop();
         self.workers.join();
         reason
+    }
+}
+
+fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {
+    let is_binary_only = options.protocol == Protocol::Binary || options.sasl.is_some();
+    match options.protocol {
+        _ if is_binary_only && options.managed.is_some() => Err(StartError::ManagedBinary),
+        Protocol::Ascii if options.sasl.is_some() => Err(StartError::SaslAscii),
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use proto::{Incarnation, NodeId};
 use stdx::ByteSize;
 
+use crate::session::Credentials;
+
 /// A node's options; the default is memcached's, on any free port of loopback.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -38,6 +40,9 @@ pub struct ServerOptions {
     pub shutdown_enabled: bool,
     /// Allows the command `flush_all` (not `-F`).
     pub flush_enabled: bool,
+    /// Who may use the node: with it nothing is spoken but the binary protocol, and there nothing is done before
+    /// SASL PLAIN. `None`: everybody.
+    pub sasl: Option<Credentials>,
     /// `None`: a memcached. Else only owned buckets are served.
     pub managed: Option<ManagedOptions>,
 }
@@ -59,6 +64,7 @@ impl Default for ServerOptions {
             idle_timeout: None,
             shutdown_enabled: false,
             flush_enabled: true,
+            sasl: None,
             managed: None,
         }
     }

@@ -59,7 +59,7 @@ fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "cas_enabled", "yes");
     put_stat(out, "tcp_backlog", options.backlog);
     put_stat(out, "binding_protocol", protocol_name(options.protocol));
-    put_stat(out, "auth_enabled_sasl", "no");
+    put_stat(out, "auth_enabled_sasl", yes_no(options.sasl.is_some()));
     put_stat(out, "auth_enabled_ascii", "no");
     put_stat(out, "item_size_max", options.item_size_max.0);
     put_stat(out, "maxconns_fast", "yes");

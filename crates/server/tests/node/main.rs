@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod binary;
 mod guardian;
 mod leased;
 mod manager;
