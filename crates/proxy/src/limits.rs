@@ -37,6 +37,9 @@ pub const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a manager may take to fence a bucket: longer than any lease that is in use (10 s and its margin).
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long the address of a backend's name is believed; a connection that is opened later asks again.
+pub const NAME_TTL: Duration = Duration::from_secs(5);
+
 /// Pause after no manager could be reached.
 pub const MANAGER_PAUSE: Duration = Duration::from_millis(100);
 

@@ -15,7 +15,7 @@ use stdx::{Instant, clock};
 
 use crate::control::{Ask, Control, News};
 use crate::counters::Counters;
-use crate::limits::REPORTS_MAX;
+use crate::limits::{NAME_TTL, REPORTS_MAX};
 use crate::options::{ProxyOptions, Target};
 use crate::worker::Worker;
 
@@ -58,8 +58,8 @@ pub(crate) struct Shared {
     connections: OnceLock<Arc<ConnectionStats>>,
     /// Zero until the first map.
     cluster: AtomicU64,
-    /// Resolved backend addresses; only names need it, and they are asked for once a connection.
-    names: Mutex<HashMap<String, SocketAddr>>,
+    /// Resolved names of backends, and until when they are believed: a node may come back with another address.
+    names: Mutex<HashMap<String, (SocketAddr, Instant)>>,
 }
 
 impl Proxy {
@@ -144,18 +144,20 @@ impl Shared {
         self.cluster.store(cluster.0, Ordering::Relaxed);
     }
 
-    /// The socket address of a `host:port`. A name is resolved by the thread that needs it first, which may take a
-    /// moment; a name that could not be resolved is tried again with the next connection.
+    /// The socket address of a `host:port`, for a new connection. A name is resolved by the thread that needs it first,
+    /// which may take a moment, and others do not wait for that; a name that could not be resolved is tried again with
+    /// the next connection.
     pub(crate) fn resolve(&self, address: &str) -> Option<SocketAddr> {
         if let Ok(address) = address.parse() {
             return Some(address);
         }
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = names.get(address) {
-            return Some(*found);
+        let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names().get(address).copied().filter(|(_, until)| *until > clock::now());
+        if let Some((found, _)) = known {
+            return Some(found);
         }
         let found = address.to_socket_addrs().ok()?.next()?;
-        names.insert(address.to_owned(), found);
+        names().insert(address.to_owned(), (found, clock::now() + NAME_TTL));
         Some(found)
     }
 

@@ -119,7 +119,12 @@ impl Shared {
                         Ok(()) => complaint.settle(),
                         Err(error) => complaint.make(connection.manager(), &error),
                     }
-                    if reply.changes.is_empty() && reply.map.is_empty() && sent.elapsed() < POLL_INTERVAL_MIN
+                    if ask_whole_map {
+                        // One that cannot be taken either would come again at once, for ever.
+                        self.pause(CONTROL_BACKOFF_MIN);
+                    } else if reply.changes.is_empty()
+                        && reply.map.is_empty()
+                        && sent.elapsed() < POLL_INTERVAL_MIN
                     {
                         self.pause(POLL_INTERVAL_MIN);
                     }
