@@ -26,3 +26,6 @@ pub use header::{Echo, HEADER_LEN, REPLY_MAGIC, REQUEST_MAGIC};
 pub use reply::Reply;
 pub use request::{Arith, Command, Decoded, Request, StoreVerb, decode};
 pub use status::Status;
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,15 @@ mod judge;
 mod memory;
 
 use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use doled_server::options::Protocol;
+use doled_server::{Credentials, ManagedOptions, Node, ServerOptions};
+
+use super::sockets::Client;
 use memory::{Cut, World};
 
 /// Random cuts of each script.
@@ -129,5 +136,70 @@ fn binary_scripts_give_the_same_however_the_bytes_are_cut() {
                 assert_eq!(got, whole, "{} ({cut:?}):\n{sent}", script.path.display());
             }
         }
+    }
+}
+
+#[test]
+fn a_binary_connection_counts_and_ends_as_a_text_one_does() {
+    let node = Node::start(ServerOptions::default()).unwrap();
+    let names = frames::Names::default();
+    let mut stream = TcpStream::connect(node.tcp_address().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let lines = ["set key=a value=x", "getq key=none", "get key=a", "touch key=a", "deleteq key=a", "quit"];
+    stream.write_all(&lines.map(|line| names.encode(line)).concat()).unwrap();
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    let wanted = "set 00 cas=$1\nget 00 flags=0 value=x cas=$1\ntouch 00 flags=0 cas=$1\nquit 00";
+    assert_eq!(frames::Names::default().decode(&answers, false), wanted);
+    let mut text = Client::connect(&node);
+    text.send("stats\r\n");
+    let stats = text.read_to("END\r\n");
+    for line in ["cmd_get 2", "get_hits 1", "get_misses 1", "cmd_set 1", "cmd_touch 1", "delete_hits 1"] {
+        assert!(stats.contains(&format!("STAT {line}\r\n")), "{line} in {stats}");
+    }
+    node.stop();
+    node.wait();
+}
+
+#[test]
+fn failed_attempts_to_authenticate_are_counted() {
+    let users: [(&[u8], &[u8]); 1] = [(b"anna", b"one")];
+    let sasl = Some(Credentials::new(users).unwrap());
+    let node = Node::start(ServerOptions { sasl, ..ServerOptions::default() }).unwrap();
+    let names = frames::Names::default();
+    let mut stream = TcpStream::connect(node.tcp_address().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let lines = [
+        r"sasl_auth key=PLAIN value=\x00anna\x00two",
+        r"sasl_auth key=PLAIN value=\x00anna\x00one",
+        "stat",
+        "quit",
+    ];
+    stream.write_all(&lines.map(|line| names.encode(line)).concat()).unwrap();
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).unwrap();
+    let text = frames::Names::default().decode(&answers, false);
+    for line in ["stat 00 key=auth_cmds value=2", "stat 00 key=auth_errors value=1"] {
+        assert!(text.lines().any(|other| other == line), "{line} in {text}");
+    }
+    node.stop();
+    node.wait();
+}
+
+#[test]
+fn a_node_that_nobody_could_speak_to_does_not_start() {
+    let users: [(&[u8], &[u8]); 1] = [(b"anna", b"one")];
+    let sasl = Some(Credentials::new(users).unwrap());
+    let admin = "127.0.0.1:0".parse().unwrap();
+    let managed = Some(ManagedOptions::ByHand { admin, node: "n1".parse().unwrap() });
+    let with_sasl = ServerOptions { sasl, ..ServerOptions::default() };
+    let binary = ServerOptions { protocol: Protocol::Binary, ..ServerOptions::default() };
+    for (options, why) in [
+        (ServerOptions { managed: managed.clone(), ..with_sasl.clone() }, "a managed node speaks text only"),
+        (ServerOptions { managed, ..binary }, "a managed node speaks text only"),
+        (ServerOptions { protocol: Protocol::Ascii, ..with_sasl }, "in the binary protocol only"),
+    ] {
+        let error = Node::start(options).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }

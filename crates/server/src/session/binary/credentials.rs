@@ -135,7 +135,8 @@ mod tests {
         refused(&[(b"a", b"")], CredentialsError::Length(1));
         refused(&[(b"a", &too_long)], CredentialsError::Length(1));
         refused(&[(b"a\0", b"b")], CredentialsError::ZeroByte(1));
-        refused(&[(b"a", b"b"); CREDENTIALS_MAX + 1], CredentialsError::TooMany);
+        let user: (&[u8], &[u8]) = (b"a", b"b");
+        refused(&[user; CREDENTIALS_MAX + 1], CredentialsError::TooMany);
     }
 
     #[test]
