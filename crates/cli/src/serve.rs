@@ -13,6 +13,7 @@ mod foreign;
 mod listen;
 mod options;
 mod process;
+mod sasl;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -233,6 +233,24 @@ fn a_connection_too_many_gets_an_error() {
 }
 
 #[test]
+fn a_connection_too_many_can_wait() {
+    let place = Place::doled();
+    let node = place.start(&["-p", "-1", "-c", "1", "-o", "no_maxconns_fast"]);
+    let first = connect(place.port());
+    assert_eq!(ask(&first, "version\r\n"), "VERSION 1.6.200\r\n");
+    let second = connect(place.port());
+    (&second).write_all(b"version\r\n").expect("room in the kernel");
+    assert_eq!(ask(&first, "stats nothing\r\n"), "ERROR\r\n");
+    second.set_nonblocking(true).expect("a socket");
+    assert!((&second).read(&mut [0; 1]).is_err(), "it was answered although it is one too many");
+    second.set_nonblocking(false).expect("a socket");
+    drop(first);
+    assert_eq!(ask(&second, "version\r\n"), "VERSION 1.6.200\r\n");
+    drop(second);
+    node.end(Signal::TERM);
+}
+
+#[test]
 fn a_daemon_returns_when_it_listens() {
     let place = Place::doled();
     let output = place.output(&["-d", "-p", "-1", "-P", "pid"]);
@@ -306,14 +324,62 @@ fn it_prints_what_tools_look_for() {
     assert_eq!(print(&["--version"]), "memcached 1.6.200\n");
     assert!(print(&["-i"]).contains("MIT"));
     let help = print(&["-h"]);
-    for flag in ["-s, --unix-socket", "-A, --enable-shutdown", "-o, --extended", "-F, --disable-flush-all"] {
+    for flag in [
+        "-s, --unix-socket",
+        "-A, --enable-shutdown",
+        "-o, --extended",
+        "-F, --disable-flush-all",
+        "-S, --enable-sasl",
+    ] {
         assert!(help.contains(flag), "{flag} is missing");
     }
-    for absent in
-        ["udp", "sasl", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file", "auth-file"]
-    {
+    for absent in ["udp", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file", "auth-file"] {
         assert!(!help.to_lowercase().contains(absent), "{absent} is not there");
     }
+}
+
+#[test]
+fn with_sasl_nothing_is_done_before_the_password() {
+    let place = Place::memcached();
+    fs::write(place.path("users"), "tester:secret:\n").expect("a file");
+    let mut command = place.command(&["-p", "-1", "-S"]);
+    let node = Running(command.env("MEMCACHED_SASL_PWDB", place.path("users")).spawn().expect("it runs"));
+    wait_for("the port file", || place.path("ports").exists());
+    let mut stream = connect(place.port());
+    let mut ask = |opcode: u8, key: &str, value: &str| {
+        let mut request = vec![0x80, opcode, 0, key.len() as u8, 0, 0, 0, 0];
+        request.extend_from_slice(&((key.len() + value.len()) as u32).to_be_bytes());
+        request.resize(24, 0);
+        stream.write_all(&[&request, key.as_bytes(), value.as_bytes()].concat()).expect("a node that reads");
+        let mut head = [0; 24];
+        stream.read_exact(&mut head).expect("an answer");
+        let len = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+        stream.read_exact(&mut vec![0; len as usize]).expect("the rest of it");
+        u16::from_be_bytes([head[6], head[7]])
+    };
+    let (sasl_auth, no_op) = (0x21, 0x0a);
+    assert_eq!(ask(sasl_auth, "PLAIN", "\0tester\0wrong"), 0x20);
+    assert_eq!(ask(sasl_auth, "PLAIN", "\0tester\0secret"), 0);
+    assert_eq!(ask(no_op, "", ""), 0);
+    node.end(Signal::TERM);
+}
+
+#[test]
+fn a_guarded_daemon_names_its_guardian() {
+    let place = Place::doled();
+    // No manager lives at this address, which a node starts without.
+    let managed = ["--managed", "--manager", "127.0.0.1:1", "--node", "n", "--data", "data"];
+    let output = place.output(&[&["-d", "-p", "-1", "-P", "pid"], &managed[..]].concat());
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let guardian = Daemon::of(&place.path("pid"));
+    let children = format!("/proc/{0}/task/{0}/children", guardian.0.as_raw_pid());
+    let node: i32 = fs::read_to_string(children).expect("its children").trim().parse().expect("one child");
+    let node = Daemon(Pid::from_raw(node).expect("a pid"));
+    assert!(ask(connect(place.port()), "node\r\n").starts_with("NODE 0 n "));
+    kill_process(guardian.0, Signal::HUP).expect("a running guardian");
+    assert_eq!(ask(connect(place.port()), "version\r\n"), "VERSION 1.6.200\r\n");
+    guardian.end(Signal::USR1);
+    assert!(!is_alive(node.0));
 }
 
 #[test]

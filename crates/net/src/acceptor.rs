@@ -22,6 +22,8 @@ pub struct AcceptorOptions {
     pub max_connections: usize,
     /// Sent to a connection that is one too many, before it is closed.
     pub reject_text: &'static [u8],
+    /// True: one too many is not rejected, but waits in the kernel's queue until another has ended.
+    pub wait_when_full: bool,
 }
 
 pub(crate) struct Acceptor<M> {
@@ -34,6 +36,8 @@ pub(crate) struct Acceptor<M> {
     pub(crate) stats: Arc<ConnectionStats>,
     /// The loop that gets the next connection.
     pub(crate) turn: usize,
+    /// No connection has been accepted since there were too many.
+    pub(crate) paused: bool,
 }
 
 const CONTROL_TOKEN: u64 = u64::MAX;
@@ -62,7 +66,9 @@ impl<M> Acceptor<M> {
                     continue;
                 };
                 if self.accept_some(event.token as usize) == Outcome::Exhausted {
-                    self.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    if !std::mem::replace(&mut self.paused, true) {
+                        self.stats.accept_pauses.fetch_add(1, Ordering::Relaxed);
+                    }
                     std::thread::sleep(ACCEPT_BACKOFF);
                 }
             }
@@ -73,8 +79,14 @@ impl<M> Acceptor<M> {
         for _ in 0..ACCEPTS_PER_EVENT {
             let Some(listener) = self.listeners.get(listener_index) else { break };
             let origin = Origin { listener: listener.tag() };
+            if self.options.wait_when_full && self.is_full() {
+                return Outcome::Exhausted;
+            }
             match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(fd) => self.hand_over(fd, origin),
+                Ok(fd) => {
+                    self.paused = false;
+                    self.hand_over(fd, origin);
+                }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Outcome::Exhausted,
                 // A connection that died in the queue, or the network's own trouble: the next may do.
@@ -85,8 +97,7 @@ impl<M> Acceptor<M> {
     }
 
     fn hand_over(&mut self, fd: OwnedFd, origin: Origin) {
-        let limit = u64::try_from(self.options.max_connections).unwrap_or(u64::MAX);
-        if self.stats.current.load(Ordering::Relaxed) >= limit {
+        if self.is_full() {
             return self.reject(&fd);
         }
         self.stats.current.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +120,11 @@ impl<M> Acceptor<M> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let limit = u64::try_from(self.options.max_connections).unwrap_or(u64::MAX);
+        self.stats.current.load(Ordering::Relaxed) >= limit
+    }
+
     fn reject(&self, fd: &OwnedFd) {
         self.stats.rejected.fetch_add(1, Ordering::Relaxed);
         // Best effort: whoever can't take the line is closed anyway. What the peer has sent already is read,
@@ -121,7 +137,7 @@ impl<M> Acceptor<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Drained,
-    /// Out of descriptors or memory.
+    /// Out of descriptors or memory, or of connections that wait for others to end.
     Exhausted,
 }
 

@@ -35,7 +35,8 @@ pub const POOLED_BUFFER_LEN: usize = 64 << 10;
 /// Size of a fresh buffer.
 pub const FRESH_BUFFER_LEN: usize = 2 << 10;
 
-/// How long accepting pauses when the process or the machine is out of descriptors or memory.
+/// How long accepting pauses when the process or the machine is out of descriptors or memory, or when there are
+/// as many connections as may be and others wait for their end.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 
 /// Connections accepted from one listener before the others are looked at.

@@ -77,6 +77,7 @@ impl<M: Send + 'static> Workers<M> {
             poller: Poller::new()?,
             stats: Arc::clone(&self.connection_stats),
             turn: 0,
+            paused: false,
         };
         acceptor.arm()?;
         for (number, mailbox) in acceptor.loops.iter().enumerate() {

@@ -135,13 +135,14 @@ struct Server {
 
 struct Setup {
     max_connections: usize,
+    wait_when_full: bool,
     idle_timeout: Option<Duration>,
     upstream: Option<Address>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { max_connections: 100, idle_timeout: None, upstream: None }
+        Self { max_connections: 100, wait_when_full: false, idle_timeout: None, upstream: None }
     }
 }
 
@@ -153,7 +154,11 @@ fn serve(setup: &Setup, mut more: Vec<Listener>) -> Server {
     let options = WorkersOptions {
         name: "test",
         threads: 1,
-        acceptor: AcceptorOptions { max_connections: setup.max_connections, reject_text: b"too many" },
+        acceptor: AcceptorOptions {
+            max_connections: setup.max_connections,
+            reject_text: b"too many",
+            wait_when_full: setup.wait_when_full,
+        },
         idle_timeout: setup.idle_timeout,
     };
     let workers = Workers::start(options, more, |_| TestApp {

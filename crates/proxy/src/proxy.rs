@@ -80,6 +80,7 @@ impl Proxy {
             acceptor: AcceptorOptions {
                 max_connections: options.max_connections,
                 reject_text: text::TOO_MANY_CONNECTIONS,
+                wait_when_full: false,
             },
             idle_timeout: None,
         };

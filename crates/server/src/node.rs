@@ -237,6 +237,7 @@ fn start_workers(
         acceptor: AcceptorOptions {
             max_connections: engine.options.max_connections,
             reject_text: text::TOO_MANY_CONNECTIONS,
+            wait_when_full: !engine.options.reject_when_full,
         },
         idle_timeout: engine.options.idle_timeout,
     };

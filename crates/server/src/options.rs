@@ -28,6 +28,8 @@ pub struct ServerOptions {
     pub threads: usize,
     /// Connections at the same time (`-c`), of all listeners.
     pub max_connections: usize,
+    /// True: a connection too many gets an error; false: it waits (`-o no_maxconns_fast`).
+    pub reject_when_full: bool,
     /// What connections may speak (`-B`).
     pub protocol: Protocol,
     /// Requests of one connection before others have their turn (`-R`), at least 1.
@@ -58,6 +60,7 @@ impl Default for ServerOptions {
             evict: true,
             threads: 4,
             max_connections: 1024,
+            reject_when_full: true,
             protocol: Protocol::Auto,
             requests_per_turn: crate::limits::REQUESTS_PER_TURN,
             verbosity: 0,

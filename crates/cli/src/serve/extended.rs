@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 pub(super) struct Extended {
     /// Connections that send nothing for so long are closed.
     pub(super) idle_timeout: Option<Duration>,
+    /// Connections above `-c` wait instead of being told.
+    pub(super) wait_when_full: bool,
 }
 
 /// What may stand behind the word's `=`.
@@ -57,8 +59,8 @@ const SIZE: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// All words, as memcached groups them.
 const WORDS: &[(&str, Value, Becomes)] = &[
-    ("maxconns_fast", Plain, SoAlready),
-    ("no_maxconns_fast", Plain, Refused("a connection above -c gets an error; it cannot wait yet")),
+    ("maxconns_fast", Plain, Set(|extended, _| extended.wait_when_full = false)),
+    ("no_maxconns_fast", Plain, Set(|extended, _| extended.wait_when_full = true)),
     ("idle_timeout", Number(ANY), Set(set_idle_timeout)),
     ("hashpower", Number(12..=32), TABLE),
     ("no_hashexpand", Plain, TABLE),
@@ -200,6 +202,8 @@ mod tests {
         check("", Option::None, &[]);
         check("idle_timeout=30", Some(30), &[]);
         check("idle_timeout=30,idle_timeout=0", Option::None, &[]);
+        let waits = |list: &str| parse(&[list.to_owned()], &mut Vec::new()).expect(list).wait_when_full;
+        assert!(waits("no_maxconns_fast") && !waits("no_maxconns_fast,maxconns_fast"));
         check("maxconns_fast,modern,no_drop_privileges", Option::None, &[]);
         check("hashpower=20,,idle_timeout=1", Some(1), &["-o hashpower: the hash table is sized by -m"]);
         check("slab_automove", Option::None, &["-o slab_automove: there are no slabs"]);

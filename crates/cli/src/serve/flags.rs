@@ -11,7 +11,7 @@ use super::foreign::ForeignFlags;
 const EXTENDED_HELP: &str = "\
 Words of -o:
   idle_timeout=SECONDS  Close connections that send nothing for so long [default: 0, never]
-  maxconns_fast         Connections above -c get an error at once (always so)
+  no_maxconns_fast      Connections above -c wait for others to end, instead of getting an error
 
 Options that tune what memcached has inside (slabs, LRU, hash table) are accepted; -v says which mean nothing here.";
 
@@ -85,7 +85,7 @@ pub(super) struct MemcachedFlags {
     #[arg(short, long, value_name = "N", env = "DOLED_THREADS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) threads: u16,
 
-    /// Simultaneous connections; more get an error
+    /// Simultaneous connections; more get an error, or wait (-o no_maxconns_fast)
     #[arg(short, long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) conn_limit: u32,
 
@@ -128,6 +128,11 @@ pub(super) struct MemcachedFlags {
     /// Allow the command "shutdown"
     #[arg(short = 'A', long)]
     pub(super) enable_shutdown: bool,
+
+    /// Ask for a password (SASL, in the binary protocol); MEMCACHED_SASL_PWDB names the file with a line
+    /// user:password for each user
+    #[arg(short = 'S', long)]
+    pub(super) enable_sasl: bool,
 
     /// Further options; see below
     #[arg(short = 'o', long, value_name = "WORD[=VALUE],...")]

@@ -45,10 +45,6 @@ pub(super) struct ForeignFlags {
     #[arg(short = 'D', value_name = "CHAR", hide = true)]
     delimiter: Option<String>,
 
-    /// SASL
-    #[arg(short = 'S', long, hide = true)]
-    enable_sasl: bool,
-
     /// Users and passwords
     #[arg(short = 'Y', long, value_name = "FILE", hide = true)]
     auth_file: Option<String>,
@@ -88,8 +84,10 @@ impl ForeignFlags {
     fn refuse(&self) -> Result<()> {
         let missing = [
             (self.delimiter.is_some(), "-D: there are no statistics by key prefix yet"),
-            (self.enable_sasl, "-S (--enable-sasl): there is no SASL authentication yet"),
-            (self.auth_file.is_some(), "-Y (--auth-file): there is no authentication yet"),
+            (
+                self.auth_file.is_some(),
+                "-Y (--auth-file): there is no authentication in the text protocol yet",
+            ),
             (self.enable_ssl, "-Z (--enable-ssl): there is no TLS yet"),
             (self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet"),
         ];

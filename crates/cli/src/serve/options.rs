@@ -8,7 +8,7 @@ use server::{Leased, ManagedOptions, Protocol, ServerOptions};
 use stdx::ByteSize;
 
 use super::flags::{ClusterFlags, MemcachedFlags, ServeArgs};
-use super::{Started, extended, listen};
+use super::{Started, extended, listen, sasl};
 
 /// What the flags ask for.
 #[derive(Debug)]
@@ -28,7 +28,10 @@ impl Asked {
         let extended = extended::parse(&flags.extended, &mut notes)?;
         let memory = memory(&flags.memory_limit)?;
         let listen = listen::addresses(flags, started, &mut notes)?;
-        let defaults = ServerOptions::default();
+        let requests_per_turn = match flags.max_reqs_per_event {
+            Some(count) => count as usize,
+            None => ServerOptions::default().requests_per_turn,
+        };
         let server = ServerOptions {
             managed: managed(args, &listen)?,
             listen,
@@ -39,13 +42,15 @@ impl Asked {
             evict: !flags.disable_evictions,
             threads: usize::from(flags.threads),
             max_connections: flags.conn_limit as usize,
+            reject_when_full: !extended.wait_when_full,
             protocol: protocol(&flags.protocol)?,
-            requests_per_turn: flags.max_reqs_per_event.map_or(defaults.requests_per_turn, |n| n as usize),
+            requests_per_turn,
             verbosity: flags.verbose,
             idle_timeout: extended.idle_timeout,
             shutdown_enabled: flags.enable_shutdown,
             flush_enabled: !flags.disable_flush_all,
-            ..defaults
+            sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
+            ..ServerOptions::default()
         };
         note_others(flags, &mut notes);
         Ok(Self { server, notes })
@@ -231,6 +236,7 @@ mod tests {
         refused("--foo", &["--foo"]);
         refused("-E", &["-E"]);
         refused("bar", &["bar"]);
+        refused("-S", &["-S (--enable-sasl)", "MEMCACHED_SASL_PWDB"]);
     }
 
     #[test]
@@ -238,7 +244,6 @@ mod tests {
         refused("-U 11211", &["-U (--udp-port) 11211", "no UDP yet"]);
         refused("-U -1", &["-U (--udp-port) -1", "no UDP yet"]);
         refused("-Z", &["-Z (--enable-ssl)", "no TLS yet"]);
-        refused("-S", &["-S (--enable-sasl)"]);
         refused("-Y /f", &["-Y (--auth-file)"]);
         refused("-e /f", &["-e (--memory-file)"]);
         refused("-D :", &["-D", "prefix"]);

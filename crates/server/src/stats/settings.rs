@@ -62,7 +62,7 @@ fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "auth_enabled_sasl", yes_no(options.sasl.is_some()));
     put_stat(out, "auth_enabled_ascii", "no");
     put_stat(out, "item_size_max", options.item_size_max.0);
-    put_stat(out, "maxconns_fast", "yes");
+    put_stat(out, "maxconns_fast", yes_no(options.reject_when_full));
 }
 
 fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
