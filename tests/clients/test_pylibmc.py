@@ -4,9 +4,23 @@ import pylibmc
 import pytest
 
 
+# The binary protocol is the node's alone: behind the proxy there is no word for a bucket in it.
+pytestmark = pytest.mark.parametrize(
+    ("port", "protocol"),
+    [("node", "text"), ("proxy", "text"), ("pool", "text"), ("node", "binary")],
+    indirect=True,
+)
+
+
 @pytest.fixture
-def client(port, request):
-    client = pylibmc.Client([f"127.0.0.1:{port}"], behaviors={"cas": True, "tcp_nodelay": True})
+def protocol(request):
+    return request.param
+
+
+@pytest.fixture
+def client(port, protocol, request):
+    behaviors = {"cas": True, "tcp_nodelay": True}
+    client = pylibmc.Client([f"127.0.0.1:{port}"], binary=protocol == "binary", behaviors=behaviors)
     client.prefix = request.node.name.replace("[", "-").replace("]", "") + ":"
     return client
 
