@@ -43,6 +43,9 @@ pub struct Forward(Arc<OwnedFd>);
 /// The guardian ended before the node had started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuardianGone {
+    /// Nobody started this process as its guardian: the incarnation was copied, and may be another process's.
+    #[error("an incarnation is given to a node by its guardian, and this process has none: leave it out")]
+    None,
     /// The parent is another process than the one that started this.
     #[error("the guardian process {0} that started this node is gone")]
     Gone(String),
@@ -118,11 +121,21 @@ impl Forward {
     }
 }
 
-/// In the node: asks the kernel to end it with its guardian. Without one, nothing happens.
+/// In a node that was given its incarnation: asks the kernel to end it with its guardian.
 pub fn tie_to_guardian() -> Result<(), GuardianGone> {
-    let Ok(guardian) = std::env::var(GUARDIAN_ENV) else { return Ok(()) };
+    let Ok(guardian) = std::env::var(GUARDIAN_ENV) else { return Err(GuardianGone::None) };
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(GuardianGone::Tie)?;
     // A guardian that died before that line is not the parent any more.
     let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
     if parent.as_ref() == Some(&guardian) { Ok(()) } else { Err(GuardianGone::Gone(guardian)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incarnation_without_a_guardian_is_refused() {
+        assert_eq!(tie_to_guardian(), Err(GuardianGone::None));
+    }
 }
