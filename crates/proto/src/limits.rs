@@ -31,6 +31,13 @@ pub const META_TOKENS_MAX: usize = 20;
 /// (`CLIENT_ERROR opaque token too long`).
 pub const META_OPAQUE_LEN_MAX: usize = 32;
 
+/// Longest `lru_crawler sleep`, in microseconds; a longer one is refused
+/// (`CLIENT_ERROR sleep must be one second or less`).
+pub const CRAWLER_SLEEP_MAX_US: u64 = 1_000_000;
+
+/// Highest slab class that `lru_crawler` may name; one above it is refused (`BADCLASS invalid class id`).
+pub const CRAWLER_CLASS_MAX: u64 = 63;
+
 /// Longest line of a reply in bytes; a backend that sends a longer one is disconnected.
 pub const REPLY_LINE_LEN_MAX: usize = 4096;
 

@@ -17,7 +17,7 @@ pub mod ms;
 mod reply;
 
 pub use flags::{Flag, Flags};
-pub use key::{KeyScratch, MetaKey};
+pub use key::{KeyScratch, MetaKey, put_key};
 pub use ma::Ma;
 pub use md::Md;
 pub use me::Me;

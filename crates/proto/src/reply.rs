@@ -12,7 +12,8 @@ pub mod text;
 mod values;
 
 pub use encode::{
-    Digits, put_clock, put_map, put_node, put_number_line, put_stat, put_value, put_value_header, put_version,
+    Digits, put_clock, put_config, put_map, put_node, put_number_line, put_stat, put_value, put_value_header,
+    put_version,
 };
 pub use managed::{Clock, Map, Node};
 pub use stats::{Stat, StatLines};

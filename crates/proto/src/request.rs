@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod arith;
+pub mod crawler;
 pub mod delete;
 pub mod encode;
 pub mod get;
@@ -18,6 +19,7 @@ pub mod touch;
 
 pub use admin::{CacheMemlimit, FlushAll, Shutdown, ShutdownMode, Stats, Verbosity};
 pub use arith::{Arith, ArithVerb};
+pub use crawler::{DumpFormat, LruCrawler};
 pub use delete::Delete;
 pub use get::{Gat, Get, Keys};
 pub use managed::{Bg, Own};
@@ -107,6 +109,10 @@ pub enum Request<'a> {
     CacheMemlimit(CacheMemlimit),
     /// `shutdown`.
     Shutdown(Shutdown),
+    /// `lru_crawler`.
+    LruCrawler(LruCrawler),
+    /// `config get`: what is asked for. Not of memcached's, but of hosted ones.
+    ConfigGet(&'a [u8]),
     /// `bg`: covers exactly the next command, has no reply.
     Bg(Bg),
     /// A malformed `bg`: no reply, but the next command is answered [`text::BAD_BG`].
@@ -209,6 +215,8 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"cache_memlimit" => admin::decode_cache_memlimit(tokens),
         b"shutdown" => Ok(admin::decode_shutdown(tokens)),
         b"me" => me::decode(tokens),
+        b"lru_crawler" => crawler::decode(tokens),
+        b"config" => admin::decode_config(tokens),
         b"clock" => Ok(Request::Clock),
         b"node" => Ok(Request::Node),
         b"map" => managed::decode_map(tokens),

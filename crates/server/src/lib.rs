@@ -26,7 +26,7 @@ mod stop;
 mod worker;
 
 pub use node::{Node, StartError, StopReason};
-pub use options::{Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
+pub use options::{Discovery, Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
 pub use session::{Credentials, CredentialsError};
 pub use stop::StopHandle;
 

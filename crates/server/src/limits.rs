@@ -6,6 +6,9 @@ use std::time::Duration;
 /// the next turn.
 pub const REQUESTS_PER_TURN: usize = 256;
 
+/// Buckets of a dump looked at in one turn of its connection's loop; the rest waits for the next turn.
+pub const DUMP_BUCKETS_PER_TURN: usize = 1024;
+
 /// `verbosity` takes everything above as this.
 pub const VERBOSITY_MAX: u64 = 2;
 

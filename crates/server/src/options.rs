@@ -42,6 +42,10 @@ pub struct ServerOptions {
     pub shutdown_enabled: bool,
     /// Allows the command `flush_all` (not `-F`).
     pub flush_enabled: bool,
+    /// Allows `lru_crawler metadump` and `mgdump` (not `-X`).
+    pub dump_enabled: bool,
+    /// Answers `config get cluster`; `None`: answered as memcached does, which has no such word.
+    pub discovery: Option<Discovery>,
     /// Who may use the node: with it nothing is spoken but the binary protocol, and there nothing is done before
     /// SASL PLAIN. `None`: everybody.
     pub sasl: Option<Credentials>,
@@ -67,6 +71,8 @@ impl Default for ServerOptions {
             idle_timeout: None,
             shutdown_enabled: false,
             flush_enabled: true,
+            dump_enabled: true,
+            discovery: None,
             sasl: None,
             managed: None,
         }
@@ -82,6 +88,16 @@ pub enum Protocol {
     Ascii,
     /// Binary only.
     Binary,
+}
+
+/// The nodes that clients with auto-discovery shall use.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// Must grow with every change of the list: clients compare it.
+    pub version: u64,
+    /// `host|ip|port` for each node, separated by single spaces; an ip may be empty. No part may contain `|`,
+    /// white space or the letters `END`.
+    pub nodes: String,
 }
 
 /// A unix socket to listen on.

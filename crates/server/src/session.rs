@@ -7,6 +7,7 @@ mod admin;
 mod arith;
 mod binary;
 mod block;
+mod dump;
 mod get;
 mod ma;
 mod managed;
@@ -34,8 +35,8 @@ pub struct Session {
     state: State,
     /// What a `bg` line left for the next command.
     claim: NextClaim,
-    /// Keys of the command at hand that were answered before the output was full.
-    keys_done: usize,
+    /// How far the command at hand came before the output was full: keys answered, or buckets dumped.
+    progress: usize,
     /// On the admin listener.
     admin: bool,
     wire: Wire,

@@ -6,6 +6,21 @@ pub(super) const fn decoded_len_max(len: usize) -> usize {
     len / 4 * 3
 }
 
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Appends the base64 of `bytes`.
+pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| group.get(at).map_or(0, |&byte| u32::from(byte));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = (bits >> (18 - 6 * at) & 63) as usize;
+            let letter = if at > group.len() { b'=' } else { DIGITS.get(digit).copied().unwrap_or(b'=') };
+            out.push(letter);
+        }
+    }
+}
+
 /// Decodes `text` to the start of `out`, and says how many bytes that were; `None` for what is not base64, is
 /// empty, or too long for `out`.
 pub(super) fn decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
@@ -65,6 +80,11 @@ mod tests {
         let mut out = [0; 8];
         let len = decode(text.as_bytes(), &mut out);
         assert_eq!(len.map(|len| &out[..len]), expect, "{text:?}");
+        if let Some(bytes) = expect {
+            let mut encoded = Vec::new();
+            encode(bytes, &mut encoded);
+            assert_eq!(encoded, text.as_bytes());
+        }
     }
 
     #[test]

@@ -51,6 +51,16 @@ impl<'a> MetaKey<'a> {
     }
 }
 
+/// Writes an item's key as a meta command takes it: as it is, or as base64 and ` b`.
+pub fn put_key(out: &mut Vec<u8>, key: &[u8], as_base64: bool) {
+    if as_base64 {
+        base64::encode(key, out);
+        out.extend_from_slice(b" b");
+    } else {
+        out.extend_from_slice(key);
+    }
+}
+
 #[cold]
 fn is_base64(wire: &[u8]) -> bool {
     let mut scratch: KeyScratch = [0; _];

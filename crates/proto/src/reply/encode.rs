@@ -111,6 +111,21 @@ pub fn put_map(out: &mut Vec<u8>, version: MapVersion, map: &[u8]) {
     out.extend_from_slice(text::END);
 }
 
+/// `CONFIG cluster 0 <length>` and the list of nodes, `host|ip|port` with spaces between them. Clients look
+/// again from time to time and compare `version`.
+pub fn put_config(out: &mut Vec<u8>, version: u64, nodes: &str) {
+    let version = Digits::new(version);
+    out.extend_from_slice(b"CONFIG cluster 0");
+    put_word(out, &Digits::new((version.len() + nodes.len() + 2) as u64));
+    out.extend_from_slice(b"\r\n");
+    for line in [&*version, nodes.as_bytes()] {
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(text::END);
+}
+
 /// A space and a word.
 #[inline]
 fn put_word(out: &mut Vec<u8>, word: &[u8]) {

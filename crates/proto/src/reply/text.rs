@@ -45,6 +45,15 @@ lines! {
     /// `shutdown` is not enabled; the colon is memcached's.
     SHUTDOWN_NOT_ENABLED = "SERVER_ERROR: shutdown not enabled";
 
+    /// No such slab class.
+    BAD_CLASS = "BADCLASS invalid class id";
+    /// `lru_crawler sleep` above its limit.
+    SLEEP_TOO_LONG = "CLIENT_ERROR sleep must be one second or less";
+    /// `lru_crawler metadump` is disabled.
+    METADUMP_NOT_ALLOWED = "ERROR metadump not allowed";
+    /// `lru_crawler mgdump` is disabled.
+    MGDUMP_NOT_ALLOWED = "ERROR key dump not allowed";
+
     /// A letter that no meta command has.
     INVALID_FLAG = "CLIENT_ERROR invalid flag";
     /// A letter twice.

@@ -1,4 +1,4 @@
-//! Commands about the server: `flush_all`, `stats`, `verbosity`, `cache_memlimit`, `shutdown`.
+//! Commands about the server: `flush_all`, `stats`, `verbosity`, `cache_memlimit`, `shutdown`, `config get`.
 
 use super::{Refusal, Request, is_noreply, needed};
 use crate::reply::text;
@@ -100,4 +100,12 @@ pub(super) fn decode_shutdown(mut tokens: Tokens<'_>) -> Request<'_> {
         _ => ShutdownMode::Unknown,
     };
     Request::Shutdown(Shutdown { mode })
+}
+
+/// `config get <what>`; hosted memcacheds also have `config set` for their operators.
+pub(super) fn decode_config(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
+    match (tokens.next(), tokens.next()) {
+        (Some(b"get"), Some(what)) => Ok(Request::ConfigGet(what)),
+        _ => Err(Refusal::line(text::ERROR)),
+    }
 }

@@ -1,11 +1,12 @@
-//! What is not about keys: flush_all, stats, version, verbosity, cache_memlimit, shutdown, and the managed words
-//! that have a reply.
+//! What is not about single keys: flush_all, stats, version, verbosity, cache_memlimit, shutdown, lru_crawler,
+//! config get, mn, and the managed words that have a reply.
 
 use proto::meta::{MetaCode, MetaLine};
-use proto::reply::put_version;
 use proto::reply::text;
-use proto::request::{CacheMemlimit, FlushAll, Request, ShutdownMode};
+use proto::reply::{put_config, put_version};
+use proto::request::{CacheMemlimit, FlushAll, LruCrawler, Request, ShutdownMode};
 
+use super::dump::put_end;
 use super::{Session, Step, answer, managed};
 use crate::engine::Context;
 use crate::exptime::to_store_ms;
@@ -38,6 +39,12 @@ impl Session {
             Request::Clock => with_managed(cx, out, |managed, out| managed::clock(cx, managed, out)),
             Request::Node => with_managed(cx, out, managed::node),
             Request::Map(held) => with_managed(cx, out, |managed, out| managed::map(managed, *held, out)),
+            Request::LruCrawler(LruCrawler::Background) => out.extend_from_slice(text::OK),
+            Request::LruCrawler(LruCrawler::Dump { format, class_1: true }) => {
+                return self.dump(cx, *format, line_len, out);
+            }
+            Request::LruCrawler(LruCrawler::Dump { format, class_1: false }) => put_end(*format, out),
+            Request::ConfigGet(what) => config_get(cx, what, out),
             Request::Mn => MetaLine::start(out, MetaCode::Mn).end(),
             // Everything else has keys and is executed by the caller.
             _ => out.extend_from_slice(text::ERROR),
@@ -83,6 +90,15 @@ fn cache_memlimit(cx: &Context<'_>, limit: CacheMemlimit, out: &mut Vec<u8>) {
         _ => text::MEMLIMIT_NOT_BYTES,
     };
     answer(out, limit.noreply, reply);
+}
+
+/// The list of nodes for clients that ask for one; a node that has none is a memcached, which has no such word.
+fn config_get(cx: &Context<'_>, what: &[u8], out: &mut Vec<u8>) {
+    match (&cx.engine.options.discovery, what) {
+        (None, _) => out.extend_from_slice(text::ERROR),
+        (Some(discovery), b"cluster") => put_config(out, discovery.version, &discovery.nodes),
+        (Some(_), _) => out.extend_from_slice(text::END),
+    }
 }
 
 fn shutdown_node(cx: &Context<'_>, mode: ShutdownMode, line_len: usize, out: &mut Vec<u8>) -> Step {

@@ -78,7 +78,7 @@ impl Session {
                 return Step::Done(line_len);
             }
         };
-        let before = std::mem::take(&mut self.keys_done);
+        let before = std::mem::take(&mut self.progress);
         for (done, key) in keys.enumerate().skip(before) {
             if out.len() >= OUTPUT_HIGH {
                 return self.pause(claim_before, done);
@@ -97,7 +97,7 @@ impl Session {
 
     fn pause(&mut self, claim: NextClaim, keys_done: usize) -> Step {
         self.claim = claim;
-        self.keys_done = keys_done;
+        self.progress = keys_done;
         Step::Full
     }
 }

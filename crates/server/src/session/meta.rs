@@ -14,7 +14,7 @@ use crate::exptime::to_store_ms;
 use crate::managed::Refused;
 
 /// `stats items` shows everything as this class.
-const CLASS: u64 = 1;
+pub(super) const CLASS: u64 = 1;
 
 impl Session {
     /// For people: leaves no trace of the access.
@@ -38,15 +38,20 @@ impl Session {
 }
 
 fn details(item: &ItemView<'_>, now_ms: u64) -> MeDetails {
-    let overhead = MEMCACHED_ITEM_OVERHEAD - if item.flags == 0 { size_of::<u32>() } else { 0 };
     MeDetails {
         ttl_s: ttl_s(item.exptime_ms, now_ms),
         idle_s: idle_s(item, now_ms),
         cas: item.cas,
         fetched: item.marks.fetched,
         class: CLASS,
-        size: (item.key.len() + item.value.len() + overhead) as u64,
+        size: size(item),
     }
+}
+
+/// Bytes of an item as memcached counts them.
+pub(super) fn size(item: &ItemView<'_>) -> u64 {
+    let no_flags = if item.flags == 0 { size_of::<u32>() } else { 0 };
+    (item.key.len() + item.value.len() + MEMCACHED_ITEM_OVERHEAD - no_flags) as u64
 }
 
 /// A refusal of managed mode: told in quiet mode too, with key and opaque where they were asked for, since a

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod binary;
+mod dump;
 mod guardian;
 mod leased;
 mod manager;

@@ -67,12 +67,14 @@ impl World {
             managed.set_cluster(ClusterId(5));
             managed
         });
+        let mut names = Names::default();
+        names.chosen_max = CHOSEN_CAS_MAX;
         Self {
             engine: Engine::new(options, managed, start, 1 << 40),
             now: Cell::new(LeaseTime::from_millis(500)),
             late: Cell::default(),
             conns: BTreeMap::new(),
-            names: Names::new(CHOSEN_CAS_MAX),
+            names,
         }
     }
 
@@ -202,6 +204,11 @@ fn options(script: &Script) -> ServerOptions {
         match word.split_once('=').unwrap_or((word, "")) {
             ("clock", _) | ("ours", _) => {}
             ("shutdown", _) => options.shutdown_enabled = true,
+            ("no-dump", _) => options.dump_enabled = false,
+            ("discovery", nodes) => {
+                let nodes = nodes.replace('+', " ");
+                options.discovery = Some(doled_server::Discovery { version: 12, nodes });
+            }
             ("no-flush", _) => options.flush_enabled = false,
             ("no-evict", _) => options.evict = false,
             ("memory", size) => options.memory = size.parse().unwrap(),

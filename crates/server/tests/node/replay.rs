@@ -105,8 +105,7 @@ impl Judge {
             _directory: directory,
             socket,
             conns: BTreeMap::new(),
-            // It counts from one, and is never told which to take.
-            names: Names::new(0),
+            names: Names::default(),
             sentinel_reply: format!("MN\r\nVERSION {version}\r\nMN\r\n").into_bytes(),
         }
     }

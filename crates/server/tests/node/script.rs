@@ -94,19 +94,15 @@ impl Script {
 }
 
 /// The cas numbers of one run, by the names that the script has for them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Names {
     /// Numbers up to here are the script's own choice (E) and stay as they are.
-    chosen_max: u64,
+    pub(crate) chosen_max: u64,
     cas: Vec<u64>,
     known: HashMap<u64, usize>,
 }
 
 impl Names {
-    pub(crate) fn new(chosen_max: u64) -> Self {
-        Self { chosen_max, cas: Vec::new(), known: HashMap::new() }
-    }
-
     /// The bytes to send for a line.
     pub(crate) fn encode(&self, line: &str, clock: impl Fn() -> u64) -> Vec<u8> {
         let mut line = self.substitute(line, clock);
