@@ -1,11 +1,12 @@
-//! `memccapable` (libmemcached-tools): the node passes what memcached passes.
+//! libmemcached's tools as judges: `memccapable` finds in the node what it finds in memcached, and the others
+//! show a password.
 //!
-//! Each of its tests is a run of its own: after a failure it goes on with the same connection, and everything
-//! that follows fails too.
+//! Each test of `memccapable` is a run of its own: after a failure it goes on with the same connection, and
+//! everything that follows fails too.
 
 use std::process::Command;
 
-use doled_server::{Node, ServerOptions};
+use doled_server::{Credentials, Node, ServerOptions};
 
 use super::judge::Memcached;
 
@@ -48,4 +49,33 @@ fn run(port: u16, name: &str) -> bool {
         eprintln!("memccapable {name} at port {port}: {text}");
     }
     passed
+}
+
+#[test]
+fn libmemcached_shows_its_password() {
+    if Command::new("memccp").arg("-h").output().is_err() {
+        eprintln!("SKIPPED: libmemcached's tools are not installed");
+        return;
+    }
+    let users: [(&[u8], &[u8]); 1] = [(b"anna", b"one")];
+    let sasl = Some(Credentials::new(users).unwrap());
+    let node = Node::start(ServerOptions { sasl, ..ServerOptions::default() }).unwrap();
+    let servers = format!("--servers={}", node.tcp_address().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    std::fs::write(&file, "value").unwrap();
+    let copy = |password: &str| {
+        let mut command = Command::new("memccp");
+        command.args(["--binary", "--username=anna", password, &servers]).arg(&file).output().unwrap()
+    };
+    let right = copy("--password=one");
+    let said = String::from_utf8_lossy(&right.stderr);
+    if said.contains("FAILED TO SEND AUTHENTICATION") {
+        eprintln!("SKIPPED: the SASL library here has no PLAIN (libsasl2-modules)");
+    } else {
+        assert!(right.status.success(), "{said}");
+        assert!(!copy("--password=two").status.success());
+    }
+    node.stop();
+    node.wait();
 }
