@@ -125,6 +125,10 @@ pub(super) struct MemcachedFlags {
     #[arg(short = 'F', long)]
     pub(super) disable_flush_all: bool,
 
+    /// Refuse the commands that list keys, "lru_crawler metadump" and "mgdump"
+    #[arg(short = 'X', long)]
+    pub(super) disable_dumping: bool,
+
     /// Allow the command "shutdown"
     #[arg(short = 'A', long)]
     pub(super) enable_shutdown: bool,

@@ -33,10 +33,6 @@ pub(super) struct ForeignFlags {
     #[arg(short = 'C', long, hide = true)]
     disable_cas: bool,
 
-    /// No dumps of keys
-    #[arg(short = 'X', long, hide = true)]
-    disable_dumping: bool,
-
     /// No watch command
     #[arg(short = 'W', long, hide = true)]
     disable_watch: bool,
@@ -73,7 +69,6 @@ impl ForeignFlags {
             (self.slab_min_size.is_some(), "-n (--slab-min-size): there are no slabs"),
             (self.enable_largepages, "-L (--enable-largepages): the kernel chooses the pages"),
             (self.napi_ids.is_some(), "-N (--napi-ids): connections go to the threads in turn"),
-            (self.disable_dumping, "-X (--disable-dumping): there is no command that dumps keys"),
             (self.disable_watch, "-W (--disable-watch): there is no watch command"),
             (self.disable_cas, "-C (--disable-cas): every item has its cas, which costs nothing"),
         ];

@@ -49,6 +49,7 @@ impl Asked {
             idle_timeout: extended.idle_timeout,
             shutdown_enabled: flags.enable_shutdown,
             flush_enabled: !flags.disable_flush_all,
+            dump_enabled: !flags.disable_dumping,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
             ..ServerOptions::default()
         };
@@ -163,7 +164,13 @@ mod tests {
     fn flags_of_memcached_set_options() {
         check("", |o| o.listen == ["127.0.0.1:11211".parse().expect("an address")]);
         check("", |o| o.threads == 4 && o.max_connections == 1024 && o.memory == ByteSize::mib(64));
-        check("", |o| o.evict && o.flush_enabled && !o.shutdown_enabled && o.protocol == Protocol::Auto);
+        check("", |o| {
+            o.evict
+                && o.flush_enabled
+                && o.dump_enabled
+                && !o.shutdown_enabled
+                && o.protocol == Protocol::Auto
+        });
         check("-p 5 --port=6", |o| o.listen[0].port() == 6);
         check("-p-1", |o| o.listen[0].port() == 0);
         check("-p -1", |o| o.listen[0].port() == 0);
@@ -178,7 +185,7 @@ mod tests {
         check("-m 128 -I 64m", |o| o.item_size_max == ByteSize::mib(64));
         check("-m 1g -I 512k", |o| o.memory == ByteSize::mib(1024) && o.item_size_max == ByteSize::kib(512));
         check("-m 2 -I 1024", |o| o.memory == ByteSize::mib(2) && o.item_size_max == ByteSize::kib(1));
-        check("-MFA", |o| !o.evict && !o.flush_enabled && o.shutdown_enabled);
+        check("-MFAX", |o| !o.evict && !o.flush_enabled && o.shutdown_enabled && !o.dump_enabled);
         check("-t 2 -c 10 -R 20 -b 5", |o| {
             o.threads == 2 && o.max_connections == 10 && o.requests_per_turn == 20 && o.backlog == 5
         });
@@ -251,9 +258,9 @@ mod tests {
 
     #[test]
     fn what_means_nothing_here_is_noted() {
-        let notes = read("-f 1.1 -L -C -X -o lru_crawler").expect("accepted flags").notes;
+        let notes = read("-f 1.1 -L -C -W -o lru_crawler").expect("accepted flags").notes;
         let named: Vec<&str> = notes.iter().filter_map(|note| note.split([' ', ':']).next()).collect();
-        assert_eq!(named, ["-f", "-L", "-X", "-C", "-o"]);
+        assert_eq!(named, ["-f", "-L", "-W", "-C", "-o"]);
         assert_eq!(read("-m 64 -c 10").expect("plain flags").notes, [""; 0]);
     }
 
