@@ -3,7 +3,7 @@
 //! Every message is a 24-byte header, then *extras* (numbers, as the opcode has them), the key and the value;
 //! all numbers are big-endian. A value is not part of what [`decode`] waits for: whoever holds the connection
 //! reads or swallows it. Behaviour is memcached's (`proto_bin.c` of 1.6), where the comments here do not say
-//! otherwise; there is no range of it for managed nodes, since `bg` has no binary form.
+//! otherwise. Managed nodes do not speak it, since `bg` has no binary form.
 //!
 //! ```text
 //!  0      1       2           4       5         6         8           12      16
