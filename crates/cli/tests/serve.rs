@@ -286,10 +286,8 @@ fn a_unix_socket_has_its_mask_and_turns_the_network_off() {
     assert_eq!(mode & 0o777, 0o640);
     let stream = UnixStream::connect(place.path("socket")).expect("a node that listens");
     assert_eq!(ask(stream, "version\r\n"), "VERSION 1.6.200\r\n");
-    wait_for("the port file", || place.path("ports").exists());
-    assert_eq!(fs::read_to_string(place.path("ports")).expect("the port file"), "");
     node.end(Signal::TERM);
-    assert!(!place.path("socket").exists());
+    assert!(!place.path("socket").exists() && !place.path("ports").exists());
 }
 
 #[test]
@@ -370,7 +368,8 @@ fn a_guarded_daemon_names_its_guardian() {
     // No manager lives at this address, which a node starts without.
     let managed = ["--managed", "--manager", "127.0.0.1:1", "--node", "n", "--data", "data"];
     let output = place.output(&[&["-d", "-p", "-1", "-P", "pid"], &managed[..]].concat());
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    // It may have said already that it reaches no manager.
+    assert!(output.status.success(), "{output:?}");
     let guardian = Daemon::of(&place.path("pid"));
     let children = format!("/proc/{0}/task/{0}/children", guardian.0.as_raw_pid());
     let node: i32 = fs::read_to_string(children).expect("its children").trim().parse().expect("one child");

@@ -76,11 +76,12 @@ impl<M> Acceptor<M> {
     }
 
     fn accept_some(&mut self, listener_index: usize) -> Outcome {
-        for _ in 0..ACCEPTS_PER_EVENT {
+        for accepted in 0..ACCEPTS_PER_EVENT {
             let Some(listener) = self.listeners.get(listener_index) else { break };
             let origin = Origin { listener: listener.tag() };
             if self.options.wait_when_full && self.is_full() {
-                return Outcome::Exhausted;
+                // Whether another waits, the next event tells.
+                return if accepted == 0 { Outcome::Exhausted } else { Outcome::Drained };
             }
             match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(fd) => {

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -345,6 +346,30 @@ fn one_connection_too_many_is_told_and_closed() {
     assert_eq!(server.workers.connection_stats().rejected.load(Ordering::Relaxed), 1);
     first.write_all(b"e").unwrap();
     expect(&mut first, b"e");
+    server.stop();
+}
+
+#[test]
+fn one_connection_too_many_waits_if_so_told() {
+    let setup = Setup { max_connections: 1, wait_when_full: true, ..Setup::default() };
+    let server = serve(&setup, Vec::new());
+    let mut first = server.connect();
+    first.write_all(b"e").unwrap();
+    expect(&mut first, b"e");
+    let mut second = server.connect();
+    second.write_all(b"e").unwrap();
+    // The acceptor has seen it; nothing else pauses it here.
+    let stats = Arc::clone(server.workers.connection_stats());
+    let start = std::time::Instant::now();
+    while stats.accept_pauses.load(Ordering::Relaxed) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "it does not wait");
+        std::thread::yield_now();
+    }
+    assert_eq!(stats.total.load(Ordering::Relaxed), 1);
+    drop(first);
+    expect(&mut second, b"e");
+    assert_eq!(stats.accept_pauses.load(Ordering::Relaxed), 1);
+    assert_eq!(stats.rejected.load(Ordering::Relaxed), 0);
     server.stop();
 }
 

@@ -10,10 +10,13 @@ use rustix::process::{Pid, getppid, test_kill_process};
 /// Names the file that gets the ports; what starts memcached in tests reads it.
 const PORTS_ENV: &str = "MEMCACHED_PORT_FILENAME";
 
-/// Writes the ports that were taken, a line each, if the environment asks for it.
+/// Writes the ports that were taken, a line each, if the environment asks for it; without a port, no file.
 pub(super) fn write_ports(addresses: &[Address]) -> Result<()> {
-    let Some(path) = std::env::var_os(PORTS_ENV).map(PathBuf::from) else { return Ok(()) };
-    write_whole(&path, "lck", &ports(addresses)).with_context(|| format!("{PORTS_ENV} {}", path.display()))
+    let ports = ports(addresses);
+    let Some(path) = std::env::var_os(PORTS_ENV).map(PathBuf::from).filter(|_| !ports.is_empty()) else {
+        return Ok(());
+    };
+    write_whole(&path, "lck", &ports).with_context(|| format!("{PORTS_ENV} {}", path.display()))
 }
 
 fn ports(addresses: &[Address]) -> String {

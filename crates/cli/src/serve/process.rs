@@ -6,7 +6,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Gid, Resource, Rlimit, Uid, geteuid, getrlimit, getuid, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Gid, Resource, Rlimit, Uid, geteuid, getrlimit, getuid, set_dumpable_behavior,
+    setrlimit,
+};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::Started;
@@ -30,7 +33,12 @@ pub(super) fn prepare(flags: &MemcachedFlags, started: Started) -> Result<()> {
     if flags.lock_memory {
         raise_to_most(Resource::Memlock);
     }
-    change_user(flags.user.as_deref(), started)
+    change_user(flags.user.as_deref(), started)?;
+    if flags.enable_coredumps {
+        // Not any more after a change of the user, unless it is said.
+        set_dumpable_behavior(DumpableBehavior::Dumpable).context("--enable-coredumps")?;
+    }
+    Ok(())
 }
 
 /// Locks all memory, now and later. A cache that can't be locked works as well: so it is said, and no more.
