@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::managed::Managed;
 use crate::options::ServerOptions;
 use crate::stats::connections::Registry;
+use crate::stats::prefixes::Prefixes;
 use crate::stop::StopHandle;
 use delayed_flush::DelayedFlush;
 
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) verbosity: AtomicU64,
     pub(crate) flush: DelayedFlush,
     pub(crate) registry: Registry,
+    pub(crate) prefixes: Prefixes,
     network: OnceLock<Network>,
 }
 
@@ -78,6 +80,7 @@ impl Engine {
             verbosity: AtomicU64::new(u64::from(options.verbosity)),
             flush: DelayedFlush::default(),
             registry: Registry::default(),
+            prefixes: Prefixes::default(),
             network: OnceLock::new(),
             options,
         }

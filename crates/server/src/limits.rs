@@ -9,6 +9,9 @@ pub const REQUESTS_PER_TURN: usize = 256;
 /// Buckets of a dump looked at in one turn of its connection's loop; the rest waits for the next turn.
 pub const DUMP_BUCKETS_PER_TURN: usize = 1024;
 
+/// Key prefixes that `stats detail` counts; what more there are is not counted, until `stats reset`.
+pub const PREFIXES_MAX: usize = 4096;
+
 /// `verbosity` takes everything above as this.
 pub const VERBOSITY_MAX: u64 = 2;
 
@@ -71,5 +74,9 @@ pub const RELEASED_REPORT_BUDGET: Duration = Duration::from_secs(1);
 pub const DEATH_REPORT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(3 * CREDENTIAL_LEN_MAX + 2 <= SASL_MESSAGE_LEN_MAX);
+const _: () = assert!(
+    PREFIXES_MAX * 384 < proto::limits::STATS_REPLY_LEN_MAX,
+    "a line has a prefix of less than 250 bytes and four numbers of at most 20"
+);
 const _: () = assert!(CONTROL_BACKOFF_MIN.as_nanos() < CONTROL_BACKOFF_MAX.as_nanos());
 const _: () = assert!(CONTROL_REPLY_TIMEOUT.as_nanos() > cluster::limits::POLL_HOLD.as_nanos());

@@ -210,6 +210,7 @@ impl Session {
                 text::NOT_FOUND
             }
         };
+        cx.engine.prefixes.count_delete(delete.key);
         answer(out, delete.noreply, reply);
     }
 }

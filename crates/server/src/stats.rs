@@ -4,6 +4,7 @@
 
 pub(crate) mod connections;
 mod general;
+pub(crate) mod prefixes;
 mod segments;
 mod settings;
 
@@ -22,6 +23,7 @@ pub(crate) fn write(cx: &Context<'_>, mut args: Tokens<'_>, out: &mut Vec<u8>) {
         Some(b"slabs") => segments::write_slabs(cx, out),
         Some(b"sizes") => put_stat(out, "sizes_status", "disabled"),
         Some(b"conns") => connections::write(cx, out),
+        Some(b"detail") => return cx.engine.prefixes.detail(args.next(), out),
         Some(b"reset") => {
             reset(cx);
             out.extend_from_slice(text::RESET);
@@ -40,6 +42,7 @@ fn reset(cx: &Context<'_>) {
         counters.reset();
     }
     cx.engine.store.reset_stats();
+    cx.engine.prefixes.reset();
 }
 
 fn yes_no(is: bool) -> &'static str {

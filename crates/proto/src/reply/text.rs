@@ -45,6 +45,8 @@ lines! {
     /// `shutdown` is not enabled; the colon is memcached's.
     SHUTDOWN_NOT_ENABLED = "SERVER_ERROR: shutdown not enabled";
 
+    /// `stats detail` with an unknown word.
+    DETAIL_USAGE = "CLIENT_ERROR usage: stats detail on|off|dump";
     /// No such slab class.
     BAD_CLASS = "BADCLASS invalid class id";
     /// `lru_crawler sleep` above its limit.

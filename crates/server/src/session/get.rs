@@ -23,6 +23,7 @@ impl Session {
             let found = cx.engine.store.get(key, cx.now.store_ms, true, |item| {
                 put_item(out, key.bytes, &item, get.with_cas);
             });
+            cx.engine.prefixes.count_get(key.bytes, found.is_ok());
             count_get(cx, found.err());
             Ok(())
         })

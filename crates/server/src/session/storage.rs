@@ -65,6 +65,7 @@ pub(super) fn store(
     out: &mut Vec<u8>,
 ) {
     cx.counters.cmd_set.count();
+    cx.engine.prefixes.count_set(storage.key);
     let Some((value, b"\r\n")) = block.split_at_checked(storage.value_len) else {
         return answer(out, storage.noreply, text::BAD_DATA_CHUNK);
     };
