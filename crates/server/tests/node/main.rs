@@ -10,6 +10,7 @@ mod guardian;
 mod leased;
 mod manager;
 mod memory;
+mod meta;
 mod replay;
 mod script;
 mod scripts;
