@@ -11,7 +11,7 @@ pub struct ConnectionStats {
     pub total: AtomicU64,
     /// Turned away because of the limit.
     pub rejected: AtomicU64,
-    /// How often accepting paused for want of descriptors.
+    /// How often accepting paused: out of descriptors, or full and told to let others wait.
     pub accept_pauses: AtomicU64,
 }
 
