@@ -2,11 +2,23 @@
 
 use std::time::Duration;
 
-/// Requests of one client that may be unanswered; with more, its connection is not read until some are answered.
+/// Requests of one client that may be unanswered, each key of a get being one; with more, none is begun until some are
+/// answered.
 pub const CLIENT_REQUESTS_MAX: usize = 1024;
 
 /// With fewer unanswered requests than this, a client that was held back is read again.
 pub const CLIENT_REQUESTS_LOW: usize = 256;
+
+/// Bytes that one client's requests and answers may be expected to take here; with more, no request is begun for it
+/// until some are answered.
+pub const CLIENT_BYTES_HIGH: usize = 4 << 20;
+
+/// Bytes of answers that one client may have waiting; a value that comes beyond is a miss for it. Reached only when
+/// values are much longer than those before them.
+pub const CLIENT_BYTES_MAX: usize = 64 << 20;
+
+/// How long answers are taken to be before the first has come.
+pub const ANSWER_LEN_GUESS: usize = 64 << 10;
 
 /// Largest value that is passed on. A longer data block is swallowed and answered as too large, and a `set` deletes
 /// the key, as memcached does.
@@ -47,3 +59,4 @@ pub const MANAGER_PAUSE: Duration = Duration::from_millis(100);
 pub const MANAGER_REPLY_MAX: usize = proto::limits::CONTROL_FRAME_LEN_MAX + 64;
 
 const _: () = assert!(CLIENT_REQUESTS_LOW < CLIENT_REQUESTS_MAX);
+const _: () = assert!(CLIENT_BYTES_HIGH + VALUE_LEN_MAX < CLIENT_BYTES_MAX);

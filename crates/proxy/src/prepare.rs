@@ -41,15 +41,21 @@ impl Prepared {
     }
 }
 
-/// `get` or `gets`.
-pub(crate) fn get(mut bytes: Vec<u8>, key: &[u8], with_cas: bool) -> Prepared {
-    put_get(&mut bytes, key, with_cas);
-    prepared(bytes, key, "get ".len() + usize::from(with_cas), ReplyKind::Values, Class::Read)
+/// How keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetch {
+    /// `gets`, `gats`.
+    pub(crate) with_cas: bool,
+    /// `gat`, `gats`.
+    pub(crate) exptime: Option<i64>,
 }
 
-/// `gat` or `gats`.
-pub(crate) fn gat(mut bytes: Vec<u8>, key: &[u8], exptime: i64, with_cas: bool) -> Prepared {
-    put_gat(&mut bytes, key, exptime, with_cas);
+/// `get`, `gets`, `gat`, `gats` of one key.
+pub(crate) fn fetch(mut bytes: Vec<u8>, key: &[u8], fetch: Fetch) -> Prepared {
+    match fetch.exptime {
+        None => put_get(&mut bytes, key, fetch.with_cas),
+        Some(exptime) => put_gat(&mut bytes, key, exptime, fetch.with_cas),
+    }
     let key_at = bytes.len() - "\r\n".len() - key.len();
     prepared(bytes, key, key_at, ReplyKind::Values, Class::Read)
 }

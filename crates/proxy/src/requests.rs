@@ -20,8 +20,6 @@ pub(crate) struct Request {
     pub(crate) client: Option<ConnId>,
     /// The command's place among the client's.
     pub(crate) seq: u64,
-    /// The key's place in the command.
-    pub(crate) part: usize,
     /// For this backend and no other, whatever the router thinks of keys: a copy, a flush.
     pub(crate) pinned: Option<BackendId>,
 }

@@ -18,8 +18,7 @@ use stdx::Instant;
 
 use crate::client::Client;
 use crate::control::{Ask, News};
-use crate::counters::Counters;
-use crate::limits::CLIENT_REQUESTS_LOW;
+use crate::counters::{Counters, count};
 use crate::link::Link;
 use crate::proxy::Shared;
 use crate::requests::{RequestId, Requests};
@@ -95,18 +94,21 @@ impl Worker {
         }
     }
 
-    /// Gives a client an answer, and reads it again if it was held back.
-    fn deliver(&mut self, io: &mut Io, conn: ConnId, seq: u64, part: usize, bytes: &[u8]) {
+    /// Gives a client an answer to a request of that length, and reads it again if it was held back.
+    fn deliver(&mut self, io: &mut Io, conn: ConnId, seq: u64, request_len: usize, bytes: &[u8]) {
+        let unsent = io.unsent(conn);
         let Some(client) = self.client(conn) else { return };
         let Some(out) = io.output(conn) else { return };
-        client.deliver(seq, part, bytes, out);
-        let owed = client.owed();
-        if client.held_back && owed <= CLIENT_REQUESTS_LOW {
+        let fits = client.deliver(seq, request_len, bytes, unsent, out);
+        if client.held_back && client.has_much_room() {
             client.held_back = false;
             io.resume(conn);
         }
-        if owed == 0 && self.client(conn).is_some_and(|client| client.closing) {
+        if client.owed() == 0 && client.closing {
             io.close(conn);
+        }
+        if !fits {
+            count(&self.counters.get_misses_by_failure);
         }
     }
 }

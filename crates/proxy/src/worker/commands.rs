@@ -1,22 +1,27 @@
 //! A client's bytes to requests.
 
+use net::limits::OUTPUT_HIGH;
 use net::{ConnId, Io, Next, Received};
 use proto::KeyHash;
 use proto::reply::text;
 use proto::reply::{put_stat, put_version};
 use proto::request::{Decoded, FlushAll, Keys, Request as Command, Storage, StorageVerb, Then, decode};
+use proto::tokens::Tokens;
 use route::Step;
 use stdx::clock;
 
 use super::{Role, Worker};
 use crate::client::Input;
 use crate::counters::{Counters, count};
-use crate::limits::{CLIENT_REQUESTS_MAX, VALUE_LEN_MAX};
-use crate::prepare::{self, Prepared};
+use crate::limits::VALUE_LEN_MAX;
+use crate::prepare::{self, Fetch, Prepared};
 use crate::requests::Request;
 
 const META_REFUSED: &[u8] = b"SERVER_ERROR meta commands are not proxied\r\n";
 const FLUSH_REFUSED: &[u8] = b"SERVER_ERROR flush_all is not possible in a managed cluster\r\n";
+
+/// The `\n` of a line.
+const LINE_END_LEN: usize = 1;
 
 impl Worker {
     /// Takes as many commands as there are, within the limits of one client.
@@ -30,26 +35,37 @@ impl Worker {
                 let next = if client.owed() == 0 { Next::Close } else { Next::Resume };
                 return Received { consumed: input.len(), next };
             }
-            if client.owed() >= CLIENT_REQUESTS_MAX {
-                client.held_back = true;
-                return Received { consumed, next: Next::Resume };
-            }
             let rest = input.get(consumed..).unwrap_or_default();
             if rest.is_empty() {
                 return Received { consumed, next: Next::More };
+            }
+            if !client.has_room() {
+                client.held_back = true;
+                return Received { consumed, next: Next::Resume };
+            }
+            if io.unsent(conn) >= OUTPUT_HIGH {
+                return Received { consumed, next: Next::Again };
             }
             match std::mem::replace(&mut client.input, Input::Line) {
                 Input::Line => match decode(rest) {
                     Decoded::NeedMore => return Received { consumed, next: Next::More },
                     Decoded::Request { consumed: len, request } => {
-                        consumed += len;
-                        self.command(io, conn, request);
+                        consumed += len - self.command(io, conn, request);
                     }
                     Decoded::Refuse { consumed: len, reply, then } => {
                         consumed += len;
                         self.refuse(io, conn, reply, then);
                     }
                 },
+                Input::Keys { keys, at, fetch } => {
+                    let mut left = Tokens::new(keys.get(at..).unwrap_or_default());
+                    if self.ask(io, conn, &mut left, fetch) {
+                        consumed += LINE_END_LEN;
+                    } else {
+                        let at = keys.len() - left.rest().len();
+                        self.set_input(conn, Input::Keys { keys, at, fetch });
+                    }
+                }
                 Input::Swallow { missing } => {
                     let len = missing.min(rest.len());
                     consumed += len;
@@ -71,6 +87,12 @@ impl Worker {
         }
     }
 
+    fn set_input(&mut self, conn: ConnId, input: Input) {
+        if let Some(client) = self.client(conn) {
+            client.input = input;
+        }
+    }
+
     fn refuse(&mut self, io: &mut Io, conn: ConnId, reply: &[u8], then: Then) {
         self.answer(io, conn, reply);
         if let Some(client) = self.client(conn) {
@@ -82,15 +104,15 @@ impl Worker {
         }
     }
 
-    fn command(&mut self, io: &mut Io, conn: ConnId, command: Command<'_>) {
+    /// Returns how much of the line stays in the input.
+    fn command(&mut self, io: &mut Io, conn: ConnId, command: Command<'_>) -> usize {
         match command {
             Command::Get(get) => {
-                self.fetch(io, conn, &get.keys, |bytes, key| prepare::get(bytes, key, get.with_cas));
+                return self.fetch(io, conn, get.keys, Fetch { with_cas: get.with_cas, exptime: None });
             }
             Command::Gat(gat) => {
-                self.fetch(io, conn, &gat.keys, |bytes, key| {
-                    prepare::gat(bytes, key, gat.exptime, gat.with_cas)
-                });
+                let fetch = Fetch { with_cas: gat.with_cas, exptime: Some(gat.exptime) };
+                return self.fetch(io, conn, gat.keys, fetch);
             }
             Command::Storage(storage) => self.storage(conn, &storage),
             Command::Arith(arith) => {
@@ -110,6 +132,7 @@ impl Worker {
             }
             other => self.other_command(io, conn, &other),
         }
+        0
     }
 
     /// What is answered without a backend.
@@ -159,24 +182,45 @@ impl Worker {
         }
     }
 
-    fn fetch(
+    /// Asks for the keys of a line, for as many as there is room for. The others are kept, and the end of the line
+    /// stays in the input, so that it brings them up again.
+    fn fetch(&mut self, io: &mut Io, conn: ConnId, mut keys: Keys<'_>, fetch: Fetch) -> usize {
+        if let Some(key) = keys.single() {
+            let prepared = prepare::fetch(self.requests.buffer(), key, fetch);
+            self.begin(io, conn, prepared, false);
+            return 0;
+        }
+        if self.ask(io, conn, &mut keys, fetch) {
+            return 0;
+        }
+        let left = keys.fold(Vec::new(), |mut left, key| {
+            left.extend_from_slice(key);
+            left.push(b' ');
+            left
+        });
+        self.set_input(conn, Input::Keys { keys: left.into(), at: 0, fetch });
+        LINE_END_LEN
+    }
+
+    /// Asks for keys until there is no room for more; true when all are asked for, and the `END` behind them is owed.
+    fn ask<'k>(
         &mut self,
         io: &mut Io,
         conn: ConnId,
-        keys: &Keys<'_>,
-        prepare: impl Fn(Vec<u8>, &[u8]) -> Prepared,
-    ) {
-        if let Some(key) = keys.single() {
-            let prepared = prepare(self.requests.buffer(), key);
-            return self.begin(io, conn, prepared, false);
+        keys: &mut impl Iterator<Item = &'k [u8]>,
+        fetch: Fetch,
+    ) -> bool {
+        while io.unsent(conn) < OUTPUT_HIGH && self.client(conn).is_some_and(|client| client.has_room()) {
+            let Some(key) = keys.next() else {
+                self.answer(io, conn, text::END);
+                return true;
+            };
+            let prepared = prepare::fetch(self.requests.buffer(), key, fetch);
+            let Some(client) = self.client(conn) else { break };
+            let seq = client.owe_key(prepared.bytes.len());
+            self.begin_owed(io, conn, prepared, seq);
         }
-        let many = keys.clone().count();
-        let Some(client) = self.client(conn) else { return };
-        let seq = client.owe_many(many);
-        for (part, key) in keys.clone().enumerate() {
-            let prepared = prepare(self.requests.buffer(), key);
-            self.begin_part(io, conn, prepared, seq, part);
-        }
+        false
     }
 
     fn storage(&mut self, conn: ConnId, storage: &Storage<'_>) {
@@ -235,11 +279,11 @@ impl Worker {
     /// Begins a request whose answer is owed alone.
     fn begin(&mut self, io: &mut Io, conn: ConnId, prepared: Prepared, quiet: bool) {
         let Some(client) = self.client(conn) else { return };
-        let seq = client.owe_one(quiet);
-        self.begin_part(io, conn, prepared, seq, 0);
+        let seq = client.owe_one(prepared.bytes.len(), quiet);
+        self.begin_owed(io, conn, prepared, seq);
     }
 
-    fn begin_part(&mut self, io: &mut Io, conn: ConnId, prepared: Prepared, seq: u64, part: usize) {
+    fn begin_owed(&mut self, io: &mut Io, conn: ConnId, prepared: Prepared, seq: u64) {
         if prepared.kind == proto::reply::ReplyKind::Values {
             count(&self.counters.cmd_get);
         }
@@ -247,7 +291,7 @@ impl Worker {
         let now = clock::now();
         let hash = KeyHash::of(prepared.key());
         let (op, step) = self.router.start(prepared.class, prepared.key(), hash, now);
-        let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, part, pinned: None });
+        let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, pinned: None });
         self.take_step(io, id, step);
     }
 
@@ -255,13 +299,16 @@ impl Worker {
     fn flush_pool(&mut self, io: &mut Io, conn: ConnId, flush: &FlushAll) {
         let now = clock::now();
         let backends: Vec<_> = self.router.backends().map(|(id, _)| id).collect();
+        let one = prepare::flush(self.requests.buffer(), flush.exptime);
+        let len = one.bytes.len();
+        self.requests.recycle(one.bytes);
         let Some(client) = self.client(conn) else { return };
-        let seq = client.owe_flush(backends.len(), flush.noreply);
-        for (part, &backend) in backends.iter().enumerate() {
+        let seq = client.owe_flush(backends.len(), backends.len() * len, flush.noreply);
+        for backend in backends {
             let prepared = prepare::flush(self.requests.buffer(), flush.exptime);
             let op = self.router.pin(now);
             let pinned = Some(backend);
-            let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, part, pinned });
+            let id = self.requests.insert(Request { prepared, op, client: Some(conn), seq, pinned });
             self.take_step(io, id, Step::Send { backend, generation: None });
         }
     }

@@ -105,7 +105,7 @@ impl Worker {
             let bytes = self.requests.buffer();
             let prepared = self.requests.get(id).prepared.for_copy(bytes);
             let op = self.router.pin(clock::now());
-            let request = Request { prepared, op, client: None, seq: 0, part: 0, pinned: Some(copy) };
+            let request = Request { prepared, op, client: None, seq: 0, pinned: Some(copy) };
             let request = self.requests.insert(request);
             self.take_step(io, request, Step::Send { backend: copy, generation: None });
         }

@@ -83,7 +83,7 @@ impl Worker {
         let request = self.requests.remove(id);
         let bytes = request.prepared.answer.unwrap_or(bytes);
         if let Some(client) = request.client {
-            self.deliver(io, client, request.seq, request.part, bytes);
+            self.deliver(io, client, request.seq, request.prepared.bytes.len(), bytes);
         }
         self.requests.recycle(request.prepared.bytes);
     }

@@ -178,6 +178,27 @@ fn a_client_that_does_not_read_holds_nobody_up() {
 }
 
 #[test]
+fn thousands_of_keys_in_one_get_are_answered_in_their_order() {
+    let pool = pool();
+    let mut client = pool.front.connect();
+    let value = |number: usize| format!("{number:05}").repeat(2000);
+    for number in 0..30 {
+        client.check(format!("set k{number} 0 0 10000\r\n{}\r\n", value(number)), "STORED\r\n");
+    }
+    // 10,000 keys, every second found: 50 MB of values, far more than is held for a client at a time.
+    let keys: String = (0..5000).map(|number| format!(" k{} none-{number}", number % 30)).collect();
+    let mut writer = client.0.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(format!("get{keys}\r\nget k0\r\n").as_bytes()).unwrap());
+        for number in 0..5000 {
+            client.expect(format!("VALUE k{} 0 10000\r\n{}\r\n", number % 30, value(number % 30)));
+        }
+        client.expect("END\r\n");
+    });
+    client.check("version\r\n", format!("VALUE k0 0 10000\r\n{}\r\nEND\r\nVERSION 1.6.200\r\n", value(0)));
+}
+
+#[test]
 fn a_client_that_vanishes_leaves_nothing_behind() {
     let pool = pool();
     for _ in 0..50 {
