@@ -198,7 +198,8 @@ fn flags_reach_the_node() {
     let place = Place::doled();
     let flags =
         ["-p", "-1", "-R", "7", "-c", "9", "-t", "1", "-m", "32", "-I", "2m", "-M", "-F", "-B", "ascii"];
-    let node = place.start(&[&flags[..], &["-o", "idle_timeout=60", "-b", "33", "-k", "-r"]].concat());
+    let node =
+        place.start(&[&flags[..], &["-D", "/", "-o", "idle_timeout=60", "-b", "33", "-k", "-r"]].concat());
     for (name, value) in [
         ("reqs_per_event", "7"),
         ("maxconns", "9"),
@@ -210,6 +211,8 @@ fn flags_reach_the_node() {
         ("binding_protocol", "ascii"),
         ("idle_timeout", "60"),
         ("tcp_backlog", "33"),
+        ("stat_key_prefix", "/"),
+        ("detail_enabled", "yes"),
     ] {
         assert_eq!(setting(place.port(), name), value, "{name}");
     }
@@ -328,10 +331,11 @@ fn it_prints_what_tools_look_for() {
         "-o, --extended",
         "-F, --disable-flush-all",
         "-S, --enable-sasl",
+        "-Y, --auth-file",
     ] {
         assert!(help.contains(flag), "{flag} is missing");
     }
-    for absent in ["udp", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file", "auth-file"] {
+    for absent in ["udp", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file"] {
         assert!(!help.to_lowercase().contains(absent), "{absent} is not there");
     }
 }

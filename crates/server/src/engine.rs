@@ -80,7 +80,7 @@ impl Engine {
             verbosity: AtomicU64::new(u64::from(options.verbosity)),
             flush: DelayedFlush::default(),
             registry: Registry::default(),
-            prefixes: Prefixes::default(),
+            prefixes: Prefixes::new(options.prefix_delimiter),
             network: OnceLock::new(),
             options,
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::{Incarnation, NodeId};
 use stdx::ByteSize;
 
+use crate::auth_file::AuthFile;
 use crate::session::Credentials;
 
 /// A node's options; the default is memcached's, on any free port of loopback.
@@ -44,11 +45,17 @@ pub struct ServerOptions {
     pub flush_enabled: bool,
     /// Allows `lru_crawler metadump` and `mgdump` (not `-X`).
     pub dump_enabled: bool,
+    /// Counts from the start by the part of a key before this byte (`-D`); `None`: before `:`, when `stats detail on`
+    /// asks for it.
+    pub prefix_delimiter: Option<u8>,
     /// Answers `config get cluster`; `None`: answered as memcached does, which has no such word.
     pub discovery: Option<Discovery>,
     /// Who may use the node: with it nothing is spoken but the binary protocol, and there nothing is done before
     /// SASL PLAIN. `None`: everybody.
     pub sasl: Option<Credentials>,
+    /// Who may use the node (`-Y`): with it nothing is spoken but the text protocol, and nothing is done on any
+    /// connection before a password was shown. `None`: everybody.
+    pub auth_file: Option<AuthFile>,
     /// `None`: a memcached. Else only owned buckets are served.
     pub managed: Option<ManagedOptions>,
 }
@@ -72,8 +79,10 @@ impl Default for ServerOptions {
             shutdown_enabled: false,
             flush_enabled: true,
             dump_enabled: true,
+            prefix_delimiter: None,
             discovery: None,
             sasl: None,
+            auth_file: None,
             managed: None,
         }
     }

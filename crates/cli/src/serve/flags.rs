@@ -129,6 +129,10 @@ pub(super) struct MemcachedFlags {
     #[arg(short = 'X', long)]
     pub(super) disable_dumping: bool,
 
+    /// Count gets, sets and deletes by the part of a key before this character, from the start (stats detail)
+    #[arg(short = 'D', value_name = "CHAR")]
+    pub(super) delimiter: Option<String>,
+
     /// Allow the command "shutdown"
     #[arg(short = 'A', long)]
     pub(super) enable_shutdown: bool,
@@ -137,6 +141,11 @@ pub(super) struct MemcachedFlags {
     /// user:password for each user
     #[arg(short = 'S', long)]
     pub(super) enable_sasl: bool,
+
+    /// Ask for a password in the text protocol, then the only one; FILE has a line user:pass for each of at most
+    /// 8 users, and is read again on SIGHUP
+    #[arg(short = 'Y', long, value_name = "FILE")]
+    pub(super) auth_file: Option<PathBuf>,
 
     /// Further options; see below
     #[arg(short = 'o', long, value_name = "WORD[=VALUE],...")]

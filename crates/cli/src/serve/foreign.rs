@@ -37,14 +37,6 @@ pub(super) struct ForeignFlags {
     #[arg(short = 'W', long, hide = true)]
     disable_watch: bool,
 
-    /// Prefix delimiter of statistics
-    #[arg(short = 'D', value_name = "CHAR", hide = true)]
-    delimiter: Option<String>,
-
-    /// Users and passwords
-    #[arg(short = 'Y', long, value_name = "FILE", hide = true)]
-    auth_file: Option<String>,
-
     /// TLS
     #[arg(short = 'Z', long, hide = true)]
     enable_ssl: bool,
@@ -78,11 +70,6 @@ impl ForeignFlags {
 
     fn refuse(&self) -> Result<()> {
         let missing = [
-            (self.delimiter.is_some(), "-D: there are no statistics by key prefix yet"),
-            (
-                self.auth_file.is_some(),
-                "-Y (--auth-file): there is no authentication in the text protocol yet",
-            ),
             (self.enable_ssl, "-Z (--enable-ssl): there is no TLS yet"),
             (self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet"),
         ];

@@ -1,10 +1,11 @@
 //! From flags to a node's options: every check is here, and names the flag, the value and the rule.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use proto::Incarnation;
-use server::{Leased, ManagedOptions, Protocol, ServerOptions};
+use server::{AuthFile, Leased, ManagedOptions, Protocol, ServerOptions};
 use stdx::ByteSize;
 
 use super::flags::{ClusterFlags, MemcachedFlags, ServeArgs};
@@ -43,13 +44,15 @@ impl Asked {
             threads: usize::from(flags.threads),
             max_connections: flags.conn_limit as usize,
             reject_when_full: !extended.wait_when_full,
-            protocol: protocol(&flags.protocol)?,
+            protocol: protocol(&flags.protocol, flags.auth_file.is_some())?,
             requests_per_turn,
             verbosity: flags.verbose,
             idle_timeout: extended.idle_timeout,
             shutdown_enabled: flags.enable_shutdown,
             flush_enabled: !flags.disable_flush_all,
             dump_enabled: !flags.disable_dumping,
+            prefix_delimiter: flags.delimiter.as_deref().map(delimiter).transpose()?,
+            auth_file: auth_file(flags)?,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
             ..ServerOptions::default()
         };
@@ -89,8 +92,21 @@ fn item_size_max(text: &str, memory: ByteSize) -> Result<ByteSize> {
     Ok(size)
 }
 
-fn protocol(name: &str) -> Result<Protocol> {
+fn delimiter(text: &str) -> Result<u8> {
+    match text.as_bytes() {
+        [byte @ b'!'..=b'~'] => Ok(*byte),
+        _ => bail!("-D \"{text}\": one visible ASCII character"),
+    }
+}
+
+fn auth_file(flags: &MemcachedFlags) -> Result<Option<AuthFile>> {
+    let open = |path: &PathBuf| AuthFile::open(path).context("-Y (--auth-file)");
+    flags.auth_file.as_ref().map(open).transpose()
+}
+
+fn protocol(name: &str, is_text_only: bool) -> Result<Protocol> {
     match name {
+        "auto" if is_text_only => Ok(Protocol::Ascii),
         "auto" => Ok(Protocol::Auto),
         "ascii" => Ok(Protocol::Ascii),
         "binary" => Ok(Protocol::Binary),
@@ -194,6 +210,7 @@ mod tests {
         });
         check("-B ascii", |o| o.protocol == Protocol::Ascii);
         check("--protocol=binary", |o| o.protocol == Protocol::Binary);
+        check("-D /", |o| o.prefix_delimiter == Some(b'/'));
         check("-vvv", |o| o.verbosity == 3);
         check("-o idle_timeout=5 -o maxconns_fast,hashpower=20", |o| {
             o.idle_timeout == Some(Duration::from_secs(5))
@@ -243,6 +260,7 @@ mod tests {
         refused("--foo", &["--foo"]);
         refused("-E", &["-E"]);
         refused("bar", &["bar"]);
+        refused("-D ab", &["-D \"ab\"", "one visible"]);
         refused("-S", &["-S (--enable-sasl)", "MEMCACHED_SASL_PWDB"]);
     }
 
@@ -251,9 +269,8 @@ mod tests {
         refused("-U 11211", &["-U (--udp-port) 11211", "no UDP yet"]);
         refused("-U -1", &["-U (--udp-port) -1", "no UDP yet"]);
         refused("-Z", &["-Z (--enable-ssl)", "no TLS yet"]);
-        refused("-Y /f", &["-Y (--auth-file)"]);
+        refused("-Y /no/such/file", &["-Y (--auth-file)", "/no/such/file"]);
         refused("-e /f", &["-e (--memory-file)"]);
-        refused("-D :", &["-D", "prefix"]);
     }
 
     #[test]

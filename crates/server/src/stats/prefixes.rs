@@ -1,6 +1,6 @@
-//! `stats detail`: gets, hits, sets and deletes by the part of a key before the first `:`.
+//! `stats detail`: gets, hits, sets and deletes by the part of a key before its first delimiter.
 //!
-//! Off until it is asked for. While it is on, every classic get, set and delete of a key with a prefix takes
+//! Off until it is asked for, by the command or with the delimiter (`-D`). While it is on, every classic get, set and delete of a key with a prefix takes
 //! one lock, as in memcached; the meta commands and incr, decr, touch are not counted, as there.
 
 use std::collections::BTreeMap;
@@ -12,11 +12,13 @@ use proto::reply::text;
 
 use crate::limits::PREFIXES_MAX;
 
+/// What ends a prefix, unless another byte is chosen.
 const DELIMITER: u8 = b':';
 
 /// The counts by prefix, of all workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Prefixes {
+    delimiter: u8,
     on: AtomicBool,
     counts: Mutex<BTreeMap<Box<[u8]>, Counts>>,
 }
@@ -30,6 +32,23 @@ struct Counts {
 }
 
 impl Prefixes {
+    /// Counts from the start if a delimiter was chosen.
+    pub(crate) fn new(delimiter: Option<u8>) -> Self {
+        Self {
+            delimiter: delimiter.unwrap_or(DELIMITER),
+            on: AtomicBool::new(delimiter.is_some()),
+            counts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn delimiter(&self) -> u8 {
+        self.delimiter
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
     /// A get of a key, found or not.
     #[inline]
     pub(crate) fn count_get(&self, key: &[u8], found: bool) {
@@ -53,14 +72,14 @@ impl Prefixes {
 
     #[inline]
     fn count(&self, key: &[u8], change: impl FnOnce(&mut Counts)) {
-        if self.on.load(Ordering::Relaxed) {
+        if self.is_on() {
             self.change(key, change);
         }
     }
 
     #[cold]
     fn change(&self, key: &[u8], change: impl FnOnce(&mut Counts)) {
-        let Some(end) = key.iter().position(|&byte| byte == DELIMITER) else { return };
+        let Some(end) = key.iter().position(|&byte| byte == self.delimiter) else { return };
         let (prefix, _) = key.split_at(end);
         let mut counts = self.lock();
         if let Some(counts) = counts.get_mut(prefix) {
@@ -112,7 +131,7 @@ mod tests {
 
     #[test]
     fn prefixes_beyond_the_limit_are_not_counted() {
-        let prefixes = Prefixes::default();
+        let prefixes = Prefixes::new(None);
         prefixes.detail(Some(b"on"), &mut Vec::new());
         for number in 0..=PREFIXES_MAX {
             prefixes.count_set(format!("{number:05}:x").as_bytes());
@@ -123,5 +142,15 @@ mod tests {
         let text = String::from_utf8(out).expect("ASCII");
         assert_eq!(text.lines().count(), PREFIXES_MAX + 1);
         assert!(text.starts_with("PREFIX 00000 get 0 hit 0 set 2 del 0\r\n"));
+    }
+
+    #[test]
+    fn a_chosen_delimiter_counts_from_the_start() {
+        let prefixes = Prefixes::new(Some(b'/'));
+        prefixes.count_set(b"a:b/c");
+        prefixes.count_set(b"a:b");
+        let mut out = Vec::new();
+        prefixes.detail(Some(b"dump"), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "PREFIX a:b get 0 hit 0 set 1 del 0\r\nEND\r\n");
     }
 }

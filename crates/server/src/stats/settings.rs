@@ -53,14 +53,14 @@ fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "chunk_size", 48);
     put_stat(out, "num_threads", options.threads);
     put_stat(out, "num_threads_per_udp", options.threads);
-    put_stat(out, "stat_key_prefix", ":");
-    put_stat(out, "detail_enabled", "no");
+    put_stat(out, "stat_key_prefix", char::from(engine.prefixes.delimiter()));
+    put_stat(out, "detail_enabled", yes_no(engine.prefixes.is_on()));
     put_stat(out, "reqs_per_event", options.requests_per_turn);
     put_stat(out, "cas_enabled", "yes");
     put_stat(out, "tcp_backlog", options.backlog);
     put_stat(out, "binding_protocol", protocol_name(options.protocol));
     put_stat(out, "auth_enabled_sasl", yes_no(options.sasl.is_some()));
-    put_stat(out, "auth_enabled_ascii", "no");
+    put_stat(out, "auth_enabled_ascii", yes_no(options.auth_file.is_some()));
     put_stat(out, "item_size_max", options.item_size_max.0);
     put_stat(out, "maxconns_fast", yes_no(options.reject_when_full));
 }
