@@ -89,9 +89,10 @@ impl Conn {
         self.out.len() - self.sent
     }
 
-    /// May the socket be read now?
+    /// May the socket be read now? Who is served must take answers before more is read of it. An outbound connection
+    /// is read always: its peer may serve by that same rule, and then neither side would ever read.
     pub(crate) fn wants_read(&self) -> bool {
         !(self.connecting || self.again || self.paused || self.ended || self.closing.is_some())
-            && self.unsent() < OUTPUT_HIGH
+            && (!self.accepted || self.unsent() < OUTPUT_HIGH)
     }
 }
