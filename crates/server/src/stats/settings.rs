@@ -70,6 +70,7 @@ fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
         put_stat(out, name, value);
     }
     put_stat(out, "flush_enabled", yes_no(engine.options.flush_enabled));
+    put_stat(out, "dump_enabled", yes_no(engine.options.dump_enabled));
     for (name, value) in BEFORE_IDLE {
         put_stat(out, name, value);
     }
@@ -101,8 +102,7 @@ const BEFORE_FLUSH: [(&str, &str); 11] = [
     ("client_flags_size", "4"),
 ];
 
-const BEFORE_IDLE: [(&str, &str); 10] = [
-    ("dump_enabled", "no"),
+const BEFORE_IDLE: [(&str, &str); 9] = [
     ("hash_algorithm", "xxh3"),
     ("lru_maintainer_thread", "no"),
     ("lru_segmented", "no"),
