@@ -24,6 +24,10 @@ pub const ANSWER_LEN_GUESS: usize = 64 << 10;
 /// the key, as memcached does.
 pub const VALUE_LEN_MAX: usize = 1 << 20;
 
+/// Bytes waiting to be sent to one backend by one worker; with more, a request counts as not sent: a read misses, a
+/// write is tried again.
+pub const LINK_OUTPUT_MAX: usize = 64 << 20;
+
 /// Buffers of requests that a worker keeps for reuse.
 pub const SPARE_BUFFERS: usize = 1024;
 

@@ -96,10 +96,9 @@ impl Worker {
 
     /// Gives a client an answer to a request of that length, and reads it again if it was held back.
     fn deliver(&mut self, io: &mut Io, conn: ConnId, seq: u64, request_len: usize, bytes: &[u8]) {
-        let unsent = io.unsent(conn);
         let Some(client) = self.client(conn) else { return };
         let Some(out) = io.output(conn) else { return };
-        let fits = client.deliver(seq, request_len, bytes, unsent, out);
+        let fits = client.deliver(seq, request_len, bytes, out);
         if client.held_back && client.has_much_room() {
             client.held_back = false;
             io.resume(conn);

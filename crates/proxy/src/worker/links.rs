@@ -9,6 +9,7 @@ use stdx::{Instant, clock};
 
 use super::{Role, Worker};
 use crate::counters::count;
+use crate::limits::LINK_OUTPUT_MAX;
 use crate::link::{Asker, Link, LinkState, Who};
 use crate::requests::{Request, RequestId};
 
@@ -81,7 +82,8 @@ impl Worker {
     ) -> Result<(), Outcome> {
         let request = self.requests.get(id);
         let link = &mut self.links[backend.0 as usize];
-        let out = link.conn.and_then(|conn| io.output(conn)).ok_or(Outcome::NotSent)?;
+        let conn = link.conn.filter(|conn| io.unsent(*conn) < LINK_OUTPUT_MAX).ok_or(Outcome::NotSent)?;
+        let out = io.output(conn).ok_or(Outcome::NotSent)?;
         let until = request.op.attempt_until;
         let asker = Asker { who: Who::Request(id), until };
         link.pipeline.push(request.prepared.kind, asker).map_err(|_| Outcome::NotSent)?;
