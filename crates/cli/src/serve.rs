@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use proto::control::Life;
 use proto::{ClusterId, Incarnation};
-use server::{Leased, ManagedOptions, Node};
+use server::{AuthFile, Leased, ManagedOptions, Node};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use stdx::clock;
@@ -98,13 +98,14 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     if flags.lock_memory {
         process::lock_memory();
     }
+    let auth_file = asked.server.auth_file.clone();
     let node = Node::start(asked.server)?;
     if flags.verbose > 0 {
         node.addresses().iter().for_each(|address| eprintln!("doled: listening on {address}"));
     }
     let stop = node.stop_handle();
     std::thread::spawn(move || {
-        wait_for_end(&mut signals);
+        wait_for_end(&mut signals, auth_file.as_ref());
         stop.stop();
     });
     files::write_ports(node.addresses())?;
@@ -121,9 +122,16 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
 }
 
 /// Returns when the node should end. Every end is graceful, so USR1 is like the others; HUP asks to read files
-/// again, and there are none yet.
-fn wait_for_end(signals: &mut Signals) {
-    let _ = signals.forever().find(|signal| *signal != SIGHUP);
+/// again.
+fn wait_for_end(signals: &mut Signals, auth_file: Option<&AuthFile>) {
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            return;
+        }
+        if let Some(Err(error)) = auth_file.map(AuthFile::reload) {
+            eprintln!("doled: -Y (--auth-file): the users stay as they were: {error}");
+        }
+    }
 }
 
 /// Runs this same program again as the node, with an incarnation whose death this process will prove.

@@ -8,6 +8,7 @@
 //! a mutation makes it under the lock of its bucket; the clock of that check is read after the bytes were
 //! received; a refused data block is swallowed. The rules of ownership live in `cluster::node`.
 
+pub mod auth_file;
 pub mod clock;
 pub mod control;
 pub mod counters;
@@ -25,6 +26,7 @@ mod stats;
 mod stop;
 mod worker;
 
+pub use auth_file::{AuthContentError, AuthFile, AuthFileError};
 pub use node::{Node, StartError, StopReason};
 pub use options::{Discovery, Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
 pub use session::{Credentials, CredentialsError};

@@ -34,6 +34,19 @@ pub const CREDENTIAL_LEN_MAX: usize = 255;
 /// Most users of a node, since each attempt is compared with all; with more it does not start.
 pub const CREDENTIALS_MAX: usize = 64;
 
+/// Most users of an auth file (`-Y`), as in memcached; a file with more is refused.
+pub const AUTH_USERS_MAX: usize = 8;
+
+/// Longest line `user:pass` of an auth file, in bytes; a file with a longer one is refused.
+pub const AUTH_LINE_LEN_MAX: usize = 255;
+
+/// Longest auth file in bytes, with room for empty lines; a longer one is refused.
+pub const AUTH_FILE_LEN_MAX: u64 = 4096;
+
+/// Longest `user pass` that a connection may announce, in bytes; who announces a longer one is refused
+/// (`CLIENT_ERROR auth token too long`) and disconnected.
+pub const AUTH_TOKEN_LEN_MAX: usize = 512;
+
 /// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
 /// life of the node, since no client waits so long.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);
@@ -73,6 +86,8 @@ pub const RELEASED_REPORT_BUDGET: Duration = Duration::from_secs(1);
 /// Pause between a guardian's attempts.
 pub const DEATH_REPORT_PAUSE: Duration = Duration::from_millis(50);
 
+const _: () = assert!(AUTH_LINE_LEN_MAX <= CREDENTIAL_LEN_MAX && AUTH_LINE_LEN_MAX <= AUTH_TOKEN_LEN_MAX);
+const _: () = assert!(AUTH_USERS_MAX <= CREDENTIALS_MAX);
 const _: () = assert!(3 * CREDENTIAL_LEN_MAX + 2 <= SASL_MESSAGE_LEN_MAX);
 const _: () = assert!(
     PREFIXES_MAX * 384 < proto::limits::STATS_REPLY_LEN_MAX,

@@ -60,6 +60,14 @@ pub enum StartError {
     /// A password that nobody could show.
     #[error("a password can be asked for in the binary protocol only, and the node is to speak text only")]
     SaslAscii,
+    /// A password that nobody could show.
+    #[error(
+        "an auth file asks for a password in the text protocol, which this node is not to speak (SASL, binary only)"
+    )]
+    AuthBinary,
+    /// Proxies and clients of a cluster show no password.
+    #[error("a managed node can't ask for a password: nobody in a cluster could show one")]
+    ManagedAuth,
     /// A leased node without managers.
     #[error("a leased node needs the address of at least one manager")]
     NoManagers,
@@ -157,6 +165,8 @@ impl Node {
 fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {
     let is_binary_only = options.protocol == Protocol::Binary || options.sasl.is_some();
     match options.protocol {
+        _ if is_binary_only && options.auth_file.is_some() => Err(StartError::AuthBinary),
+        _ if options.auth_file.is_some() && options.managed.is_some() => Err(StartError::ManagedAuth),
         _ if is_binary_only && options.managed.is_some() => Err(StartError::ManagedBinary),
         Protocol::Ascii if options.sasl.is_some() => Err(StartError::SaslAscii),
         _ => Ok(()),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod arith;
+mod auth;
 mod binary;
 mod block;
 mod dump;

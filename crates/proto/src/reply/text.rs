@@ -45,6 +45,17 @@ lines! {
     /// `shutdown` is not enabled; the colon is memcached's.
     SHUTDOWN_NOT_ENABLED = "SERVER_ERROR: shutdown not enabled";
 
+    /// Anything but the command that shows a password, before it was shown.
+    UNAUTHENTICATED = "CLIENT_ERROR unauthenticated";
+    /// The password's data block is announced longer than any right one.
+    AUTH_TOKEN_TOO_LONG = "CLIENT_ERROR auth token too long";
+    /// The password's data block is not a user and a password.
+    BAD_AUTH_TOKEN = "CLIENT_ERROR bad authentication token format";
+    /// The password's data block does not end with `\r\n`.
+    BAD_AUTH_TERMINATION = "CLIENT_ERROR bad command line termination";
+    /// No such user, or not its password.
+    AUTH_FAILURE = "CLIENT_ERROR authentication failure";
+
     /// `stats detail` with an unknown word.
     DETAIL_USAGE = "CLIENT_ERROR usage: stats detail on|off|dump";
     /// No such slab class.

@@ -18,6 +18,7 @@ mod storage;
 use proto::binary::{Command, Decoded, Echo, REQUEST_MAGIC, Reply, Request, Status, decode};
 use proto::request::Then;
 
+use super::auth::Door;
 use super::{Session, Step};
 use crate::engine::{Context, mutation};
 use crate::limits::BLOCK_RESERVE_MAX;
@@ -35,6 +36,8 @@ pub(super) enum Wire {
     Unknown,
     Text,
     Binary(Binary),
+    /// The node has an auth file, and the connection has not shown a password yet.
+    Door(Door),
 }
 
 /// The state of a binary connection.
@@ -85,9 +88,19 @@ impl Session {
         match &mut self.wire {
             Wire::Text => None,
             Wire::Binary(binary) => Some(binary.step(cx, input, out)),
+            Wire::Door(door) => {
+                let users =
+                    cx.engine.options.auth_file.as_ref().expect("there is a door only with an auth file");
+                let step = door.step(cx, users, input, out);
+                if door.is_open() {
+                    self.wire = Wire::Text;
+                }
+                Some(step)
+            }
             Wire::Unknown => {
                 let options = &cx.engine.options;
                 self.wire = match options.protocol {
+                    _ if options.auth_file.is_some() => Wire::Door(Door::default()),
                     Protocol::Ascii => Wire::Text,
                     Protocol::Auto if input.first() != Some(&REQUEST_MAGIC) && options.sasl.is_none() => {
                         Wire::Text

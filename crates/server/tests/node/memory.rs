@@ -209,6 +209,12 @@ fn options(script: &Script) -> ServerOptions {
                 let nodes = nodes.replace('+', " ");
                 options.discovery = Some(doled_server::Discovery { version: 12, nodes });
             }
+            ("auth", users) => {
+                let directory = tempfile::tempdir().unwrap();
+                let path = directory.path().join("users");
+                std::fs::write(&path, users.replace(',', "\n")).unwrap();
+                options.auth_file = Some(doled_server::AuthFile::open(&path).unwrap());
+            }
             ("no-flush", _) => options.flush_enabled = false,
             ("no-evict", _) => options.evict = false,
             ("memory", size) => options.memory = size.parse().unwrap(),

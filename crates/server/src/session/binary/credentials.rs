@@ -53,7 +53,7 @@ impl Credentials {
     }
 
     /// Whether this is a user with its password.
-    pub(super) fn has(&self, user: &[u8], password: &[u8]) -> bool {
+    pub(crate) fn has(&self, user: &[u8], password: &[u8]) -> bool {
         let user = Secret::new(user).zip(Secret::new(password));
         let (user, password) = user.unwrap_or((Secret::NOBODY, Secret::NOBODY));
         let mut has = false;
