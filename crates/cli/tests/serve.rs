@@ -367,6 +367,31 @@ fn with_sasl_nothing_is_done_before_the_password() {
 }
 
 #[test]
+fn the_auth_file_is_checked_and_read_again_by_signal() {
+    let place = Place::memcached();
+    fs::write(place.path("users"), "anna:one\nsecret\n").expect("a file");
+    let users = place.path("users").display().to_string();
+    let refused = place.output(&["-p", "-1", "-Y", &users]);
+    let error = String::from_utf8(refused.stderr).expect("text");
+    assert!(
+        !refused.status.success() && error.contains("users: line 2") && !error.contains("secret"),
+        "{error}"
+    );
+
+    fs::write(place.path("users"), "anna:one\n").expect("a file");
+    let node = place.start(&["-p", "-1", "-Y", &users]);
+    let login = |password: &str| ask(connect(place.port()), &format!("set a 0 0 8\r\nanna {password}\r\n"));
+    assert_eq!(ask(connect(place.port()), "version\r\n"), "CLIENT_ERROR unauthenticated\r\n");
+    assert_eq!(login("one"), "STORED\r\n");
+    fs::write(place.path("users"), "anna:two\n").expect("a file");
+    assert_eq!(login("two"), "CLIENT_ERROR authentication failure\r\n");
+    kill_process(node.pid(), Signal::HUP).expect("a running node");
+    wait_for("the new password", || login("two") == "STORED\r\n");
+    assert_eq!(login("one"), "CLIENT_ERROR authentication failure\r\n");
+    node.end(Signal::TERM);
+}
+
+#[test]
 fn a_guarded_daemon_names_its_guardian() {
     let place = Place::doled();
     // No manager lives at this address, which a node starts without.

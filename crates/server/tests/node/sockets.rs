@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use doled_server::{ManagedOptions, Node, ServerOptions, StopReason, UnixSocket};
+use doled_server::options::Protocol;
+use doled_server::{AuthFile, ManagedOptions, Node, ServerOptions, StopReason, UnixSocket};
 
 /// A client of the text protocol.
 pub(crate) struct Client<S>(pub(crate) S);
@@ -198,6 +199,39 @@ fn what_cannot_start_says_why() {
     assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
     let error = Node::start(ServerOptions { listen: Vec::new(), ..ServerOptions::default() }).unwrap_err();
     assert!(error.to_string().contains("nothing to listen on"), "{error}");
+    stop(node);
+}
+
+#[test]
+fn an_auth_file_guards_every_listener_and_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, path) = (directory.path().join("users"), directory.path().join("socket"));
+    std::fs::write(&users, "anna:one\n").unwrap();
+    let file = AuthFile::open(&users).unwrap();
+    let unix_socket = Some(UnixSocket { path: path.clone(), mode: 0o700 });
+    let options = ServerOptions { unix_socket, auth_file: Some(file.clone()), ..ServerOptions::default() };
+    let managed =
+        ManagedOptions::ByHand { admin: "127.0.0.1:0".parse().unwrap(), node: "n1".parse().unwrap() };
+    let error = Node::start(ServerOptions { managed: Some(managed), ..options.clone() }).unwrap_err();
+    assert!(error.to_string().contains("managed"), "{error}");
+    let error = Node::start(ServerOptions { protocol: Protocol::Binary, ..options.clone() }).unwrap_err();
+    assert!(error.to_string().contains("auth file"), "{error}");
+
+    let node = start(options);
+    let mut tcp = Client::connect(&node);
+    let mut unix = Client(UnixStream::connect(&path).unwrap());
+    tcp.check("get a\r\n", "CLIENT_ERROR unauthenticated\r\n");
+    unix.check("get a\r\n", "CLIENT_ERROR unauthenticated\r\n");
+    tcp.check(&"\n".repeat(10_000), &"CLIENT_ERROR unauthenticated\r\n".repeat(10_000));
+    tcp.check("set a 0 0 8\r\nanna one\r\nget a\r\n", "STORED\r\nEND\r\n");
+    std::fs::write(&users, "anna:two\n").unwrap();
+    file.reload().unwrap();
+    unix.check("set a 0 0 8\r\nanna one\r\n", "CLIENT_ERROR authentication failure\r\n");
+    unix.check("set a 0 0 8\r\nanna two\r\n", "STORED\r\n");
+    tcp.check("get a\r\n", "END\r\n");
+    let mut binary = Client::connect(&node);
+    binary.0.write_all(&[0x80]).unwrap();
+    binary.expect_end();
     stop(node);
 }
 
