@@ -6,29 +6,13 @@
 mod world;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use world::World;
 
 #[test]
 fn scripts() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let rewrite = std::env::var_os("UPDATE_EXPECT").is_some();
-    let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {}", directory.display());
-    let mut failures = Vec::new();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "test")) {
-        let text = fs::read_to_string(path).unwrap();
-        let actual = run(&text);
-        if rewrite {
-            fs::write(path, actual).unwrap();
-        } else if actual != text {
-            failures.push(format!("{}:\n{}", path.display(), difference(&text, &actual)));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    testkit::check_scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts"), run);
 }
 
 /// Runs a script and returns it with the outputs that really came.
@@ -57,12 +41,4 @@ fn run(text: &str) -> String {
         }
     }
     out
-}
-
-fn difference(expected: &str, actual: &str) -> String {
-    let pairs = expected.lines().zip(actual.lines()).enumerate();
-    let first = pairs.into_iter().find(|(_, (a, b))| a != b).map_or(0, |(index, _)| index);
-    let from = first.saturating_sub(6);
-    let shown = |text: &str| text.lines().skip(from).take(20).collect::<Vec<_>>().join("\n    ");
-    format!("line {}\n  expected\n    {}\n  actual\n    {}", first + 1, shown(expected), shown(actual))
 }

@@ -9,29 +9,13 @@
 mod world;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use world::World;
 
 #[test]
 fn scripts() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let rewrite = std::env::var_os("UPDATE_EXPECT").is_some();
-    let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {}", directory.display());
-    let mut failures = Vec::new();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "test")) {
-        let text = fs::read_to_string(path).unwrap();
-        let actual = run(&text);
-        if rewrite {
-            fs::write(path, actual).unwrap();
-        } else if actual != text {
-            failures.push(format!("{}:\n{}", path.display(), difference(&text, &actual)));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    testkit::check_scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), run);
 }
 
 /// Runs a script and returns it with the outputs that really came.
@@ -72,12 +56,4 @@ fn run_block(world: &mut World, block: &[&str]) -> String {
         out.push_str(&world.run(line));
     }
     out
-}
-
-fn difference(expected: &str, actual: &str) -> String {
-    let mut pairs = expected.lines().zip(actual.lines());
-    let first = pairs.position(|(a, b)| a != b).unwrap_or(0);
-    let from = first.saturating_sub(6);
-    let shown = |text: &str| text.lines().skip(from).take(20).collect::<Vec<_>>().join("\n    ");
-    format!("line {}\n  expected\n    {}\n  actual\n    {}", first + 1, shown(expected), shown(actual))
 }

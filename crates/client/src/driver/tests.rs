@@ -22,27 +22,11 @@ use crate::request::Request;
 
 #[test]
 fn scripts() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver");
-    let rewrite = std::env::var_os("UPDATE_EXPECT").is_some();
-    let mut failures = String::new();
-    let mut count = 0;
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let actual = run(&text, usize::MAX);
-        assert!(run(&text, 1) == actual, "{}: it matters how the bytes are cut", path.display());
-        count += 1;
-        if rewrite {
-            std::fs::write(&path, actual).unwrap();
-        } else if actual != text {
-            let differs = actual.lines().zip(text.lines()).position(|(actual, text)| actual != text);
-            let line = differs.unwrap_or_else(|| actual.lines().count().min(text.lines().count()));
-            let shown: Vec<&str> = actual.lines().skip(line).take(5).collect();
-            write!(failures, "\n{}:{}: actual:\n{}", path.display(), line + 1, shown.join("\n")).unwrap();
-        }
-    }
-    assert!(count > 0, "no scripts in {}", directory.display());
-    assert!(failures.is_empty(), "{failures}");
+    testkit::check_scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver"), |text| {
+        let actual = run(text, usize::MAX);
+        assert!(run(text, 1) == actual, "it matters how the bytes are cut: {text}");
+        actual
+    });
 }
 
 /// A script with the output that really came, if what servers send comes in pieces of that length. A block ends with an

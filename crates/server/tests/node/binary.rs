@@ -106,10 +106,10 @@ fn scripts() -> Vec<Script> {
     paths.iter().map(|path| Script::load(path)).collect()
 }
 
-/// Compares with what the scripts say; with `REWRITE=1` makes the scripts say what came.
+/// Compares with what the scripts say; with `UPDATE_EXPECT=1` makes the scripts say what came.
 #[test]
 fn binary_scripts_give_what_they_say() {
-    let is_rewrite = std::env::var_os("REWRITE").is_some();
+    let is_rewrite = std::env::var_os("UPDATE_EXPECT").is_some();
     for mut script in scripts() {
         let got = World::run(&script, &Cut::Whole);
         for (block, got) in script.blocks.iter_mut().zip(got) {

@@ -60,10 +60,10 @@ impl Script {
         self.blocks.push(Block { comments, lines, expected: expected.trim_start_matches('\n').to_owned() });
     }
 
-    /// Compares, or writes what came as what is expected, with `REWRITE=1`.
+    /// Compares, or writes what came as what is expected, with `UPDATE_EXPECT=1`.
     #[track_caller]
     pub(crate) fn check(mut self, got: &[String], how: &str) {
-        if std::env::var_os("REWRITE").is_some() {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
             for (block, got) in self.blocks.iter_mut().zip(got) {
                 got.clone_into(&mut block.expected);
             }
@@ -74,7 +74,7 @@ impl Script {
             assert_eq!(
                 *got,
                 block.expected,
-                "\n{} ({how}); REWRITE=1 accepts what came:\n{}",
+                "\n{} ({how}); UPDATE_EXPECT=1 accepts what came:\n{}",
                 self.path.display(),
                 block.lines.join("\n")
             );
