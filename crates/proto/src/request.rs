@@ -113,6 +113,9 @@ pub enum Request<'a> {
     LruCrawler(LruCrawler),
     /// `config get`: what is asked for. Not of memcached's, but of hosted ones.
     ConfigGet(&'a [u8]),
+    /// `debugtime`: seconds to move the node's time forward; `None` where they are no number. Whether there is such
+    /// a word at all, the node decides.
+    DebugTime(Option<u64>),
     /// `bg`: covers exactly the next command, has no reply.
     Bg(Bg),
     /// A malformed `bg`: no reply, but the next command is answered [`text::BAD_BG`].
@@ -217,6 +220,7 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"me" => me::decode(tokens),
         b"lru_crawler" => crawler::decode(tokens),
         b"config" => admin::decode_config(tokens),
+        b"debugtime" => Ok(admin::decode_debug_time(tokens)),
         b"clock" => Ok(Request::Clock),
         b"node" => Ok(Request::Node),
         b"map" => managed::decode_map(tokens),

@@ -13,6 +13,7 @@ use store::{Store, StoreOptions};
 
 use crate::clock::{Now, Start};
 use crate::counters::Counters;
+use crate::limits::DEBUG_TIME_MAX_S;
 use crate::managed::Managed;
 use crate::options::ServerOptions;
 use crate::stats::connections::Registry;
@@ -38,6 +39,8 @@ pub struct Engine {
     pub(crate) flush: DelayedFlush,
     pub(crate) registry: Registry,
     pub(crate) prefixes: Prefixes,
+    /// What `debugtime` added to the store's clock, in milliseconds.
+    debug_time_ms: AtomicU64,
     network: OnceLock<Network>,
 }
 
@@ -81,6 +84,7 @@ impl Engine {
             flush: DelayedFlush::default(),
             registry: Registry::default(),
             prefixes: Prefixes::new(options.prefix_delimiter),
+            debug_time_ms: AtomicU64::new(0),
             network: OnceLock::new(),
             options,
         }
@@ -97,7 +101,21 @@ impl Engine {
     /// Reads the clocks. To be called after the bytes to be handled were received.
     #[inline]
     pub(crate) fn now(&self) -> Now {
-        self.start.when(clock::lease_now())
+        let now = self.start.when(clock::lease_now());
+        Now { store_ms: now.store_ms + self.debug_time_ms(), ..now }
+    }
+
+    /// How far the store's clock is ahead of the clock that it goes by. Leases and deadlines are not.
+    #[inline]
+    pub fn debug_time_ms(&self) -> u64 {
+        self.debug_time_ms.load(Ordering::Relaxed)
+    }
+
+    /// Moves the store's clock forward, for what is received from now on; false where it would leave its limit.
+    pub(crate) fn add_debug_time(&self, seconds: u64) -> bool {
+        let add = |sum: u64| Some(sum + seconds * 1000).filter(|sum| *sum <= DEBUG_TIME_MAX_S * 1000);
+        seconds <= DEBUG_TIME_MAX_S
+            && self.debug_time_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 
     pub(crate) fn set_memory_mib(&self, mib: u64) {

@@ -34,6 +34,9 @@ pub const CREDENTIAL_LEN_MAX: usize = 255;
 /// Most users of a node, since each attempt is compared with all; with more it does not start.
 pub const CREDENTIALS_MAX: usize = 64;
 
+/// How far `debugtime` moves the time, in seconds, all its uses together; one that leads further is refused.
+pub const DEBUG_TIME_MAX_S: u64 = 10 * 365 * 24 * 60 * 60;
+
 /// Most users of an auth file (`-Y`), as in memcached; a file with more is refused.
 pub const AUTH_USERS_MAX: usize = 8;
 

@@ -48,6 +48,8 @@ pub struct ServerOptions {
     /// Counts from the start by the part of a key before this byte (`-D`); `None`: before `:`, when `stats detail on`
     /// asks for it.
     pub prefix_delimiter: Option<u8>,
+    /// Allows the command `debugtime`, for tests of clients: it makes items expire early.
+    pub debug_time_enabled: bool,
     /// Answers `config get cluster`; `None`: answered as memcached does, which has no such word.
     pub discovery: Option<Discovery>,
     /// Who may use the node: with it nothing is spoken but the binary protocol, and there nothing is done before
@@ -80,6 +82,7 @@ impl Default for ServerOptions {
             flush_enabled: true,
             dump_enabled: true,
             prefix_delimiter: None,
+            debug_time_enabled: false,
             discovery: None,
             sasl: None,
             auth_file: None,

@@ -71,6 +71,8 @@ enum Step {
     More(usize),
     /// The output is full in the middle of a command; none of its bytes is done with.
     Full,
+    /// So many bytes are done with; go on with a new reading of the clock.
+    Reclock(usize),
     /// So many bytes are done with, and they were the last.
     Close(usize),
 }
@@ -95,6 +97,10 @@ impl Session {
             match self.step(cx, &input[consumed..], out) {
                 Step::Done(n) => consumed += n,
                 Step::More(n) => return Received { consumed: consumed + n, next: Next::More },
+                Step::Reclock(n) => {
+                    let next = if consumed + n < input.len() { Next::Again } else { Next::More };
+                    return Received { consumed: consumed + n, next };
+                }
                 Step::Full => return Received { consumed, next: Next::Again },
                 Step::Close(n) => return Received { consumed: consumed + n, next: Next::Close },
             }

@@ -33,6 +33,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten, next_help_heading = "Cluster")]
     pub(super) cluster: ClusterFlags,
 
+    /// Allow the command "debugtime", which makes items expire early: for tests of clients
+    #[arg(long, hide = true)]
+    pub(super) enable_debugtime: bool,
+
     /// Set by the process that `-d` was given to: this one is the daemon
     #[arg(long, hide = true)]
     pub(super) daemon_child: bool,

@@ -52,6 +52,7 @@ impl Asked {
             flush_enabled: !flags.disable_flush_all,
             dump_enabled: !flags.disable_dumping,
             prefix_delimiter: flags.delimiter.as_deref().map(delimiter).transpose()?,
+            debug_time_enabled: args.enable_debugtime,
             auth_file: auth_file(flags)?,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
             ..ServerOptions::default()
@@ -208,6 +209,8 @@ mod tests {
         check("--conn-limit=10 --threads 2 --max-reqs-per-event=3 --listen-backlog=9", |o| {
             o.threads == 2 && o.max_connections == 10 && o.requests_per_turn == 3 && o.backlog == 9
         });
+        check("", |o| !o.debug_time_enabled);
+        check("--enable-debugtime", |o| o.debug_time_enabled);
         check("-B ascii", |o| o.protocol == Protocol::Ascii);
         check("--protocol=binary", |o| o.protocol == Protocol::Binary);
         check("-D /", |o| o.prefix_delimiter == Some(b'/'));

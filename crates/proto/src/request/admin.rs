@@ -102,6 +102,12 @@ pub(super) fn decode_shutdown(mut tokens: Tokens<'_>) -> Request<'_> {
     Request::Shutdown(Shutdown { mode })
 }
 
+/// `debugtime <seconds>`; memcached has it in builds for its own tests.
+pub(super) fn decode_debug_time(mut tokens: Tokens<'_>) -> Request<'_> {
+    let seconds = tokens.next().and_then(tokens::unsigned);
+    Request::DebugTime(seconds.filter(|_| tokens.next().is_none()))
+}
+
 /// `config get <what>`; hosted memcacheds also have `config set` for their operators.
 pub(super) fn decode_config(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
     match (tokens.next(), tokens.next()) {

@@ -44,6 +44,7 @@ impl Session {
                 return self.dump(cx, *format, line_len, out);
             }
             Request::LruCrawler(LruCrawler::Dump { format, class_1: false }) => put_end(*format, out),
+            Request::DebugTime(seconds) => return debug_time(cx, *seconds, line_len, out),
             Request::ConfigGet(what) => config_get(cx, what, out),
             Request::Mn => MetaLine::start(out, MetaCode::Mn).end(),
             // Everything else has keys and is executed by the caller.
@@ -90,6 +91,17 @@ fn cache_memlimit(cx: &Context<'_>, limit: CacheMemlimit, out: &mut Vec<u8>) {
         _ => text::MEMLIMIT_NOT_BYTES,
     };
     answer(out, limit.noreply, reply);
+}
+
+/// What was received behind the command is handled with the new time.
+fn debug_time(cx: &Context<'_>, seconds: Option<u64>, line_len: usize, out: &mut Vec<u8>) -> Step {
+    if !cx.engine.options.debug_time_enabled {
+        out.extend_from_slice(text::ERROR);
+        return Step::Done(line_len);
+    }
+    let is_done = seconds.is_some_and(|seconds| cx.engine.add_debug_time(seconds));
+    out.extend_from_slice(if is_done { text::OK } else { text::BAD_FORMAT });
+    Step::Reclock(line_len)
 }
 
 /// The list of nodes for clients that ask for one; a node that has none is a memcached, which has no such word.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::Lease;
-use doled_server::clock::Start;
+use doled_server::clock::{Now, Start};
 use doled_server::engine::{Context, Engine};
 use doled_server::managed::Managed;
 use doled_server::session::Session;
@@ -177,7 +177,10 @@ impl Conn {
     fn deliver(&mut self, cx: &Context<'_>, output: &mut Vec<u8>) {
         loop {
             let mut out = Vec::new();
-            let received = self.session.handle(cx, &self.kept, &mut out);
+            // As the loop does: the clock is read for each delivery.
+            let store_ms = cx.now.store_ms + cx.engine.debug_time_ms();
+            let cx = Context { now: Now { store_ms, ..cx.now }, ..*cx };
+            let received = self.session.handle(&cx, &self.kept, &mut out);
             assert!(received.consumed <= self.kept.len());
             self.kept.drain(..received.consumed);
             output.append(&mut out);
@@ -204,6 +207,7 @@ fn options(script: &Script) -> ServerOptions {
         match word.split_once('=').unwrap_or((word, "")) {
             ("clock", _) | ("ours", _) => {}
             ("shutdown", _) => options.shutdown_enabled = true,
+            ("debug-time", _) => options.debug_time_enabled = true,
             ("no-dump", _) => options.dump_enabled = false,
             ("discovery", nodes) => {
                 let nodes = nodes.replace('+', " ");
