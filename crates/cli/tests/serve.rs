@@ -335,7 +335,7 @@ fn it_prints_what_tools_look_for() {
     ] {
         assert!(help.contains(flag), "{flag} is missing");
     }
-    for absent in ["udp", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file"] {
+    for absent in ["udp", "ssl", "tls", "ext_", "proxy_", "drop_privileges", "memory-file", "debugtime"] {
         assert!(!help.to_lowercase().contains(absent), "{absent} is not there");
     }
 }

@@ -203,6 +203,16 @@ fn what_cannot_start_says_why() {
 }
 
 #[test]
+fn time_moves_for_all_connections() {
+    let node = start(ServerOptions { debug_time_enabled: true, ..ServerOptions::default() });
+    let mut other = Client::connect(&node);
+    other.check("set a 0 3600 1\r\nx\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    Client::connect(&node).check("debugtime 3601\r\nget a\r\n", "OK\r\nEND\r\n");
+    other.check("get a\r\n", "END\r\n");
+    stop(node);
+}
+
+#[test]
 fn an_auth_file_guards_every_listener_and_is_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let (users, path) = (directory.path().join("users"), directory.path().join("socket"));
