@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use doled_client::{Client, ClientOptions, Expiry, Target};
 use manager::{Manager, ManagerOptions, Storage, Verbosity};
+use proto::{BUCKET_COUNT, Bucket};
 use server::{Leased, ManagedOptions, Node, ServerOptions};
 use stdx::ByteSize;
 
@@ -43,6 +44,12 @@ impl Server {
         self.0.as_ref().unwrap().tcp_address().unwrap().to_string()
     }
 
+    /// Buckets that a managed node owns.
+    fn owned(&self) -> usize {
+        let Some(node) = &self.0 else { return 0 };
+        Bucket::all().filter(|bucket| node.engine().store.tag(bucket.index()) != 0).count()
+    }
+
     /// An orderly end: a managed node gives its buckets back.
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.0.take() {
@@ -76,7 +83,22 @@ impl Cluster {
         for _ in 0..nodes {
             cluster.add();
         }
+        cluster.settle();
         cluster
+    }
+
+    /// Waits until every node has its share: what is stored before may move, and is a miss then.
+    fn settle(&self) {
+        let give_up = Instant::now() + PATIENCE;
+        let share = BUCKET_COUNT / self.nodes.len();
+        loop {
+            let owned: Vec<usize> = self.nodes.iter().map(Server::owned).collect();
+            if owned.iter().sum::<usize>() == BUCKET_COUNT && owned.iter().all(|&count| count >= share) {
+                return;
+            }
+            assert!(Instant::now() < give_up, "the nodes own {owned:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// One more node.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use doled_proxy::{Proxy, ProxyOptions, Target};
 use manager::{Manager, ManagerOptions, Storage, Verbosity};
+use proto::{BUCKET_COUNT, Bucket};
 use route::RouteOptions;
 use server::{Leased, ManagedOptions, Node, ServerOptions};
 use stdx::ByteSize;
@@ -97,6 +98,12 @@ impl Server {
         self.socket_address().to_string()
     }
 
+    /// Buckets that a managed node owns.
+    fn owned(&self) -> usize {
+        let Some(node) = &self.0 else { return 0 };
+        Bucket::all().filter(|bucket| node.engine().store.tag(bucket.index()) != 0).count()
+    }
+
     /// An orderly end: a managed node gives its buckets back.
     pub(crate) fn stop(&mut self) {
         if let Some(node) = self.0.take() {
@@ -129,7 +136,22 @@ impl Cluster {
         for _ in 0..nodes {
             cluster.add();
         }
+        cluster.settle();
         cluster
+    }
+
+    /// Waits until every node has its share: what is stored before may move, and is a miss then.
+    fn settle(&self) {
+        let give_up = Instant::now() + PATIENCE;
+        let share = BUCKET_COUNT / self.nodes.len();
+        loop {
+            let owned: Vec<usize> = self.nodes.iter().map(Server::owned).collect();
+            if owned.iter().sum::<usize>() == BUCKET_COUNT && owned.iter().all(|&count| count >= share) {
+                return;
+            }
+            assert!(Instant::now() < give_up, "the nodes own {owned:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// One more node.
