@@ -77,6 +77,11 @@ impl AuthFile {
         Ok(Self { path, users })
     }
 
+    /// The file, from the root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads the file again. After an error the users are those of before.
     pub fn reload(&self) -> Result<(), AuthFileError> {
         let users = read(&self.path)?;

@@ -60,7 +60,10 @@ fn write_limits(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "tcp_backlog", options.backlog);
     put_stat(out, "binding_protocol", protocol_name(options.protocol));
     put_stat(out, "auth_enabled_sasl", yes_no(options.sasl.is_some()));
-    put_stat(out, "auth_enabled_ascii", yes_no(options.auth_file.is_some()));
+    match &options.auth_file {
+        Some(file) => put_stat(out, "auth_enabled_ascii", file.path().display()),
+        None => put_stat(out, "auth_enabled_ascii", "no"),
+    }
     put_stat(out, "item_size_max", options.item_size_max.0);
     put_stat(out, "maxconns_fast", yes_no(options.reject_when_full));
 }

@@ -234,6 +234,9 @@ fn an_auth_file_guards_every_listener_and_is_read_again() {
     unix.check("get a\r\n", "CLIENT_ERROR unauthenticated\r\n");
     tcp.check(&"\n".repeat(10_000), &"CLIENT_ERROR unauthenticated\r\n".repeat(10_000));
     tcp.check("set a 0 0 8\r\nanna one\r\nget a\r\n", "STORED\r\nEND\r\n");
+    tcp.send("stats settings\r\n");
+    let settings = tcp.read_to("END\r\n");
+    assert!(settings.contains(&format!("STAT auth_enabled_ascii {}\r\n", users.display())), "{settings}");
     std::fs::write(&users, "anna:two\n").unwrap();
     file.reload().unwrap();
     unix.check("set a 0 0 8\r\nanna one\r\n", "CLIENT_ERROR authentication failure\r\n");
