@@ -6,6 +6,10 @@ use std::time::Duration;
 /// the next turn.
 pub const REQUESTS_PER_TURN: usize = 256;
 
+/// Keys of received commands that are looked ahead at before the first of them is executed; those behind them
+/// come in the next batch. Their cache lines, at most six each, have to stay in the fastest cache until then.
+pub const KEYS_AHEAD_MAX: usize = 32;
+
 /// Buckets of a dump looked at in one turn of its connection's loop; the rest waits for the next turn.
 pub const DUMP_BUCKETS_PER_TURN: usize = 1024;
 

@@ -4,6 +4,7 @@
 //! session holds of its own is at most one data block; after [`Next::Close`] it is not called again.
 
 mod admin;
+mod ahead;
 mod arith;
 mod auth;
 mod binary;
@@ -89,11 +90,16 @@ impl Session {
         cx.engine.flush.run_due(&cx.engine.store, cx.now.store_ms);
         let mut consumed = 0;
         let mut requests = 0;
+        // What was looked ahead at ends here.
+        let mut seen = 0;
         while consumed < input.len() {
             if out.len() >= OUTPUT_HIGH || requests >= cx.engine.options.requests_per_turn {
                 return Received { consumed, next: Next::Again };
             }
             requests += 1;
+            if consumed >= seen && self.awaits_line() {
+                seen = consumed + ahead::commands(&cx.engine.store, &input[consumed..]);
+            }
             match self.step(cx, &input[consumed..], out) {
                 Step::Done(n) => consumed += n,
                 Step::More(n) => return Received { consumed: consumed + n, next: Next::More },
@@ -106,6 +112,11 @@ impl Session {
             }
         }
         Received { consumed, next: Next::More }
+    }
+
+    /// Whether text commands come next, and not the middle of a data block.
+    fn awaits_line(&self) -> bool {
+        matches!((&self.state, &self.wire), (State::Line, Wire::Text))
     }
 
     fn step(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {

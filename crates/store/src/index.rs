@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{self, Arena};
-use crate::limits::SPARSE_LINES;
+use crate::limits::{ITEM_LINES_AHEAD, SPARSE_LINES};
 use crate::readers::Pin;
 use crate::record::Record;
 
@@ -173,11 +173,11 @@ impl<'a> Slots<'a> {
         unsafe { Record::new(self.arena, at) }
     }
 
-    /// Asks for the items that a look-up of this hash will read.
+    /// Asks for the items that a look-up of this hash will read; of a long one for the start, whose successors
+    /// the processor then fetches by itself.
     pub(crate) fn prefetch_items(&self, hash: u64) {
         self.find_place(hash, |at| {
-            self.arena.prefetch(at);
-            self.arena.prefetch(at + LINE_LEN as u64);
+            (0..ITEM_LINES_AHEAD).for_each(|line| self.arena.prefetch(at + line * LINE_LEN as u64));
             false
         });
     }

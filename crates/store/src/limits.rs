@@ -62,3 +62,7 @@ pub(crate) const SWEEP_PAUSE_MS: u64 = 1000;
 pub(crate) const SPARSE_LINES: usize = 4;
 
 const _: () = assert!((CHUNK_COUNT as u64 * CHUNK_LEN as u64) / 4 < 1 << 36, "a place fits into 36 bits");
+
+/// So many cache lines of an item are prefetched: key and value of the usual small one, which is 130 bytes long
+/// and begins anywhere in a line.
+pub(crate) const ITEM_LINES_AHEAD: u64 = 3;

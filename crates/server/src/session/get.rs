@@ -9,9 +9,10 @@ use proto::reply::text;
 use proto::request::{Gat, Get, Keys, Touch};
 use store::{Absent, ItemView, Key};
 
-use super::{NextClaim, Session, Step, answer, refuse};
+use super::{NextClaim, Session, Step, ahead, answer, refuse};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
+use crate::limits::KEYS_AHEAD_MAX;
 use crate::managed::{Claim, Refused};
 
 impl Session {
@@ -80,9 +81,13 @@ impl Session {
             }
         };
         let before = std::mem::take(&mut self.progress);
-        for (done, key) in keys.enumerate().skip(before) {
+        let mut keys = keys.enumerate().skip(before);
+        while let Some((done, key)) = keys.next() {
             if out.len() >= OUTPUT_HIGH {
                 return self.pause(claim_before, done);
+            }
+            if done > 0 && done % KEYS_AHEAD_MAX == 0 {
+                ahead::keys(&cx.engine.store, std::iter::once(key).chain(keys.clone().map(|(_, key)| key)));
             }
             if let Err(refused) = answer_one(cx, claim.as_ref(), mutation::hashed(key), out) {
                 if done == 0 {
