@@ -147,3 +147,16 @@ def test_time_to_the_first_answer_is_printed(capsys):
         wait_until(stored, 30, "a set and a get through the proxy")
         with capsys.disabled():
             print(f"\nfrom `up` to the first value read back: {time.monotonic() - begun:.2f} s")
+
+
+def test_a_pipelined_get_sees_the_set_before_it_from_the_first_moment_on():
+    """Right after the start a proxy's map may be older than the nodes'; the set waits, and so must the get."""
+    for _ in range(5):
+        with up() as cluster, socket.create_connection(("127.0.0.1", cluster.port), timeout=10) as connection:
+            keys = [b"key-%d" % i for i in range(50)]
+            connection.sendall(b"".join(b"set %s 0 0 1\r\nv\r\nget %s\r\n" % (key, key) for key in keys))
+            expected = b"".join(b"STORED\r\nVALUE %s 0 1\r\nv\r\nEND\r\n" % key for key in keys)
+            reply = b""
+            while len(reply) < len(expected):
+                reply += connection.recv(65536) or b"closed"
+            assert reply == expected

@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) closing: bool,
     /// Not read until fewer answers are owed.
     pub(crate) held_back: bool,
+    /// Requests of it that are parked; while there are any, nothing behind them is begun.
+    pub(crate) waiting: usize,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Client {
             answer_len: ANSWER_LEN_GUESS,
             closing: false,
             held_back: false,
+            waiting: 0,
         }
     }
 
@@ -78,13 +81,14 @@ impl Client {
 
     /// Whether another request may be begun.
     pub(crate) fn has_room(&self) -> bool {
-        self.owed.is_empty()
-            || (self.owed.len() < CLIENT_REQUESTS_MAX && self.expected_bytes() < CLIENT_BYTES_HIGH)
+        let few = self.owed.len() < CLIENT_REQUESTS_MAX && self.expected_bytes() < CLIENT_BYTES_HIGH;
+        self.waiting == 0 && (self.owed.is_empty() || few)
     }
 
     /// Whether a client that was held back should be read again.
     pub(crate) fn has_much_room(&self) -> bool {
-        self.owed.len() <= CLIENT_REQUESTS_LOW && self.expected_bytes() < CLIENT_BYTES_HIGH / 2
+        let few = self.owed.len() <= CLIENT_REQUESTS_LOW && self.expected_bytes() < CLIENT_BYTES_HIGH / 2;
+        self.waiting == 0 && few
     }
 
     fn expected_bytes(&self) -> usize {

@@ -21,7 +21,7 @@ impl Worker {
                     Ok(()) => return,
                     Err(outcome) => step = self.failed(id, outcome),
                 },
-                Step::Park { until } => return self.parked.push((until, id)),
+                Step::Park { until } => return self.park(id, until),
                 Step::ReportDirty => return self.report(io, id),
                 Step::Answer(failure) => return self.answer_failure(io, id, failure),
             }
@@ -114,6 +114,14 @@ impl Worker {
         self.finish(io, id, format!("SERVER_ERROR {}\r\n", reason.text()).as_bytes());
     }
 
+    /// Keeps a request for later. What its client sent behind it waits too: a pipelined get must not overtake its set.
+    fn park(&mut self, id: RequestId, until: Instant) {
+        if let Some(client) = self.requests.get(id).client.and_then(|conn| self.client(conn)) {
+            client.waiting += 1;
+        }
+        self.parked.push((until, id));
+    }
+
     /// A newer map has come (`all`), or the time of some parked requests.
     pub(super) fn resume_parked(&mut self, io: &mut Io, now: Instant, all: bool) {
         let (due, parked) =
@@ -121,6 +129,9 @@ impl Worker {
         self.parked = parked;
         let due: Vec<(Instant, RequestId)> = due;
         for (_, id) in due {
+            if let Some(client) = self.requests.get(id).client.and_then(|conn| self.client(conn)) {
+                client.waiting -= 1;
+            }
             let request = self.requests.get_mut(id);
             let step = self.router.resume(&mut request.op, request.prepared.key(), now);
             self.take_step(io, id, step);
