@@ -118,6 +118,16 @@ def test_state_is_kept_in_data(tmp_path):
         assert int(second["map_version"]) > int(first["map_version"])
 
 
+def test_lost_state_is_refused_and_no_new_cluster_begun(tmp_path):
+    home = tmp_path / "state"
+    with up("--data", str(home)):
+        pass
+    (home / "manager" / "manager.state").unlink()
+    done = doled("up", "--port", "0", "--data", str(home))
+    assert done.returncode != 0 and str(home / "manager" / "manager.state") in done.stderr, done.stderr
+    assert not (home / "manager" / "manager.state").exists()
+
+
 def test_a_foreign_or_corrupt_state_file_is_refused(tmp_path):
     home = tmp_path / "state"
     with up("--data", str(home)):

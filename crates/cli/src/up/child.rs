@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::plan::Part;
+use super::plan::{BOOTSTRAP, Part};
 use super::supervisor::Event;
 
 /// A process that died sooner than this after its start is started again later and later.
@@ -59,6 +59,8 @@ impl Child {
     /// Notes the end of the process and decides when to start it again; returns the delay.
     pub(super) fn ended(&mut self, now: Instant) -> Duration {
         self.pid = None;
+        // What began a cluster once finds its state from now on, or says that it is lost.
+        self.part.args.retain(|arg| arg != BOOTSTRAP);
         self.crashes = if now.duration_since(self.started) < CRASH_WINDOW { self.crashes + 1 } else { 0 };
         let doublings = self.crashes.saturating_sub(1).min(10);
         let delay = self.part.restart_delay.saturating_mul(1 << doublings).min(RESTART_DELAY_MAX);

@@ -19,6 +19,9 @@ const NODE_RESTART_DELAY: Duration = Duration::from_secs(3);
 /// Manager and proxy hold nothing that others could take over.
 const OTHER_RESTART_DELAY: Duration = Duration::from_millis(200);
 
+/// Tells the manager to begin a new cluster.
+pub(super) const BOOTSTRAP: &str = "--bootstrap";
+
 /// What one process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -118,7 +121,11 @@ impl Ports {
 
 fn manager(address: SocketAddrV4, data: &Path) -> Part {
     let mut args: Vec<OsString> = vec!["manager".into(), "--listen".into(), address.to_string().into()];
-    args.extend(["--data".into(), data.into(), "--auto-add".into(), "--bootstrap".into()]);
+    args.extend(["--data".into(), data.into(), "--auto-add".into()]);
+    // Where a manager has been, its state must be too: a lost one never becomes a new cluster by itself.
+    if !data.exists() {
+        args.push(BOOTSTRAP.into());
+    }
     Part { name: "manager".into(), role: Role::Manager, address, args, restart_delay: OTHER_RESTART_DELAY }
 }
 

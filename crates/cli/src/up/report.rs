@@ -40,7 +40,7 @@ fn try_next(supervisor: &Supervisor, victim: Option<u32>) {
         println!("  {binary} ctl --manager {} nodes", manager.address);
     }
     if let Some(pid) = victim {
-        println!("  kill -9 {pid}    # a node: its keys miss, nothing errs, nothing stale is ever read");
+        println!("  kill -9 {pid}    # a node: its keys miss, no read errs, nothing stale is ever read");
     }
     println!("\nCtrl-C ends all of it.");
 }
