@@ -14,6 +14,7 @@ use crate::listener::Listener;
 use crate::mailbox::{Mailbox, Post};
 use crate::poller::{Interest, Poller};
 use crate::stats::ConnectionStats;
+use crate::tls::TlsAcceptor;
 
 /// How many connections there may be, and what the others are told.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,12 @@ pub(crate) struct Acceptor<M> {
 }
 
 const CONTROL_TOKEN: u64 = u64::MAX;
+
+/// What a connection too many is told where it expects TLS: a fatal alert, `internal_error`.
+const REJECT_ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
+
+/// What a client sends first, of which a rejected one's is read.
+const FIRST_FLIGHT_LEN: usize = 4096;
 
 impl<M> Acceptor<M> {
     /// Puts the listeners under the poller; before the thread starts, so that failures are the starter's.
@@ -79,6 +86,7 @@ impl<M> Acceptor<M> {
         for accepted in 0..ACCEPTS_PER_EVENT {
             let Some(listener) = self.listeners.get(listener_index) else { break };
             let origin = Origin { listener: listener.tag() };
+            let tls = listener.tls().cloned();
             if self.options.wait_when_full && self.is_full() {
                 // Whether another waits, the next event tells.
                 return if accepted == 0 { Outcome::Exhausted } else { Outcome::Drained };
@@ -86,7 +94,7 @@ impl<M> Acceptor<M> {
             match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(fd) => {
                     self.paused = false;
-                    self.hand_over(fd, origin);
+                    self.hand_over(fd, origin, tls);
                 }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Outcome::Exhausted,
@@ -97,12 +105,12 @@ impl<M> Acceptor<M> {
         Outcome::Drained
     }
 
-    fn hand_over(&mut self, fd: OwnedFd, origin: Origin) {
+    fn hand_over(&mut self, fd: OwnedFd, origin: Origin, tls: Option<TlsAcceptor>) {
         if self.is_full() {
-            return self.reject(&fd);
+            return self.reject(&fd, tls.is_some());
         }
         self.stats.current.fetch_add(1, Ordering::Relaxed);
-        let mut post = Post::Accepted(fd, origin);
+        let mut post = Post::Accepted(fd, origin, tls);
         for _ in 0..self.loops.len() {
             let mailbox = &self.loops[self.turn % self.loops.len()];
             self.turn = self.turn.wrapping_add(1);
@@ -116,8 +124,8 @@ impl<M> Acceptor<M> {
         }
         // Every loop is far behind: turned away like any connection too many.
         self.stats.current.fetch_sub(1, Ordering::Relaxed);
-        if let Post::Accepted(fd, _) = post {
-            self.reject(&fd);
+        if let Post::Accepted(fd, _, tls) = post {
+            self.reject(&fd, tls.is_some());
         }
     }
 
@@ -126,12 +134,13 @@ impl<M> Acceptor<M> {
         self.stats.current.load(Ordering::Relaxed) >= limit
     }
 
-    fn reject(&self, fd: &OwnedFd) {
+    fn reject(&self, fd: &OwnedFd, is_tls: bool) {
         self.stats.rejected.fetch_add(1, Ordering::Relaxed);
         // Best effort: whoever can't take the line is closed anyway. What the peer has sent already is read,
         // or the close would be a reset, which can overtake the line.
-        let _ = rustix::net::send(fd, self.options.reject_text, SendFlags::NOSIGNAL);
-        let _ = rustix::net::recv(fd, &mut [0; 1024], RecvFlags::DONTWAIT);
+        let answer = if is_tls { REJECT_ALERT } else { self.options.reject_text };
+        let _ = rustix::net::send(fd, answer, SendFlags::NOSIGNAL);
+        let _ = rustix::net::recv(fd, &mut [0; FIRST_FLIGHT_LEN], RecvFlags::DONTWAIT);
     }
 }
 

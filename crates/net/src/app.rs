@@ -2,7 +2,7 @@
 
 use stdx::Instant;
 
-use crate::{ConnId, Io};
+use crate::{ConnId, Io, TlsFault};
 
 /// The state and rules of one worker: all its connections, told apart by [`ConnId`].
 ///
@@ -22,6 +22,9 @@ pub trait App: Send + 'static {
     /// Bytes have come: all that were left unconsumed before, and what was just read. Never empty.
     /// The bytes were read before this call, so a clock read in it is later than their receive.
     fn received(&mut self, io: &mut Io, conn: ConnId, input: &[u8]) -> Received;
+
+    /// A TLS connection has failed for TLS's sake; it is closed after this call. For people.
+    fn tls_failed(&mut self, _io: &mut Io, _conn: ConnId, _fault: &TlsFault) {}
 
     /// The peer will send nothing more. By default the connection closes once its output is flushed; an app
     /// that still owes replies may leave it open and close it later.

@@ -47,6 +47,8 @@ pub(crate) struct Conn {
     /// Accepted here, and so counted; else outbound.
     pub(crate) accepted: bool,
     pub(crate) connecting: bool,
+    /// In the queue for a step of its handshake.
+    pub(crate) queued: bool,
     /// In the list of connections to flush.
     pub(crate) dirty: bool,
     /// In the list of connections to remove.
@@ -76,6 +78,7 @@ impl Conn {
             closing: None,
             accepted,
             connecting: !accepted,
+            queued: false,
             dirty: false,
             finished: false,
             again: false,
@@ -85,8 +88,19 @@ impl Conn {
         }
     }
 
-    pub(crate) fn unsent(&self) -> usize {
+    /// Bytes that wait to be written to the stream.
+    pub(crate) fn unwritten(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// Bytes that the peer has not been sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unwritten() + self.stream.unsent()
+    }
+
+    /// Is there anything that the socket could take? Output waits for the end of a handshake, which sends by itself.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.stream.unsent() > 0 || (self.unwritten() > 0 && !self.stream.is_handshaking())
     }
 
     /// May the socket be read now? Who is served must take answers before more is read of it. An outbound connection

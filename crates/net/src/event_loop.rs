@@ -1,6 +1,7 @@
 //! The loop of one worker thread.
 //!
-//! A turn: wait; deliver what was put off; handle events (one read each); time-outs; flush; close.
+//! A turn: wait; deliver what was put off; handle events (one read each); steps of TLS handshakes; time-outs; flush;
+//! close.
 
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use rustix::net::sockopt;
 use stdx::{Instant, clock};
 
 use crate::app::{App, CloseReason};
-use crate::conn::ConnId;
+use crate::conn::{Conn, ConnId};
 use crate::io::{Io, Receive};
 use crate::limits::{DRAIN_MAX, IDLE_SWEEP, RECEIVE_BUFFER_LEN};
 use crate::mailbox::{Mailbox, Post};
 use crate::poller::{Interest, Ready};
 use crate::stats;
 use crate::stream::Transfer;
+use crate::tls::TlsFault;
 
 const WAKER_TOKEN: u64 = u64::MAX;
 
@@ -85,6 +87,7 @@ impl<A: App> EventLoop<A> {
                 self.handle_event(event);
             }
         }
+        self.step_handshakes();
         self.fire_timers();
         self.app.turn_ended(&mut self.io);
         self.io.flush();
@@ -95,7 +98,7 @@ impl<A: App> EventLoop<A> {
         if self.io.has_work() {
             return Some(Duration::ZERO);
         }
-        let sweep = self.idle_timeout.map(|_| self.next_sweep);
+        let sweep = self.sweeps().then_some(self.next_sweep);
         let until = [self.app.next_timeout(), sweep, self.drain_until].into_iter().flatten().min()?;
         Some(until.since(clock::now()))
     }
@@ -114,7 +117,11 @@ impl<A: App> EventLoop<A> {
         }
         let Some(conn) = self.io.conn(id) else { return };
         if conn.wants_read() && (event.read || event.broken) {
-            self.read(id);
+            if conn.stream.is_handshaking() {
+                self.io.queue_handshake(id);
+            } else {
+                self.read(id);
+            }
         } else if event.broken {
             self.io.fail(id, CloseReason::Peer);
         } else if event.read && !conn.listed {
@@ -143,9 +150,32 @@ impl<A: App> EventLoop<A> {
             Receive::Own(input) => self.deliver_own(id, input),
             Receive::Nothing(Transfer::Ended) => self.end(id),
             Receive::Nothing(Transfer::Failed(Errno::CONNRESET)) => self.io.fail(id, CloseReason::Peer),
-            Receive::Nothing(Transfer::Failed(error)) => self.io.fail(id, CloseReason::Failed(error)),
+            Receive::Nothing(Transfer::Failed(error)) => {
+                self.tell_fault(id);
+                self.io.fail(id, CloseReason::Failed(error));
+            }
             Receive::Nothing(_) => {}
         }
+    }
+
+    fn step_handshakes(&mut self) {
+        for id in self.io.take_handshakes() {
+            if self.io.conn(id).is_some_and(Conn::wants_read) {
+                self.read(id);
+            }
+            self.io.rearm(id);
+        }
+    }
+
+    /// If the connection has failed for TLS's sake, counts it and tells the app.
+    fn tell_fault(&mut self, id: ConnId) {
+        let Some(tls) = self.io.conn_mut(id).and_then(|conn| conn.stream.tls_mut()) else { return };
+        let Some(fault) = tls.take_fault() else { return };
+        let is_handshaking = tls.is_handshaking();
+        let stats = &self.io.stats;
+        let counter = if is_handshaking { &stats.tls_handshake_errors } else { &stats.tls_protocol_errors };
+        stats::add(counter, 1);
+        self.app.tls_failed(&mut self.io, id, &fault);
     }
 
     fn end(&mut self, id: ConnId) {
@@ -187,7 +217,7 @@ impl<A: App> EventLoop<A> {
         for post in posts.drain(..) {
             match post {
                 Post::Message(message) => self.app.message(&mut self.io, message),
-                Post::Accepted(fd, origin) => match self.io.accept(fd, origin) {
+                Post::Accepted(fd, origin, tls) => match self.io.accept(fd, tls.as_ref()) {
                     Ok(id) => self.app.opened(&mut self.io, id, origin),
                     Err(_) => self.io.uncount(),
                 },
@@ -213,9 +243,25 @@ impl<A: App> EventLoop<A> {
         if self.app.next_timeout().is_some_and(|at| at <= now) {
             self.app.timed_out(&mut self.io, now);
         }
-        if let Some(limit) = self.idle_timeout.filter(|_| self.next_sweep <= now) {
+        if self.sweeps() && self.next_sweep <= now {
             self.next_sweep = now + IDLE_SWEEP;
-            self.close_idle(now, limit);
+            if let Some(limit) = self.idle_timeout {
+                self.close_idle(now, limit);
+            }
+            self.close_late_handshakes();
+        }
+    }
+
+    /// Are there connections that may have to be closed for their silence?
+    fn sweeps(&self) -> bool {
+        self.idle_timeout.is_some() || !self.io.handshakes.are_none()
+    }
+
+    fn close_late_handshakes(&mut self) {
+        for id in self.io.late_handshakes() {
+            stats::add(&self.io.stats.tls_handshake_errors, 1);
+            self.app.tls_failed(&mut self.io, id, &TlsFault::TimedOut);
+            self.io.fail(id, CloseReason::Failed(Errno::TIMEDOUT));
         }
     }
 

@@ -3,9 +3,11 @@
 //! Everything the app asks for takes effect at the end of the turn, in this order: one write for each
 //! connection with output, then closes. So an id stays valid until its `closed` call.
 
+mod handshakes;
 mod input;
 mod output;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 use stdx::Instant;
 
+use crate::Address;
 use crate::app::CloseReason;
 use crate::conn::{Conn, ConnId};
 use crate::listener::stream_socket;
@@ -20,9 +23,13 @@ use crate::poller::Poller;
 use crate::pool::Pool;
 use crate::stats::{ConnectionStats, LoopStats};
 use crate::stream::Stream;
-use crate::{Address, Origin};
+use crate::tls::TlsAcceptor;
+use crate::tls::scratch::Scratch;
+use crate::tls::stream::TlsStream;
 
 pub(crate) use input::Receive;
+
+use handshakes::Handshakes;
 
 /// The hands of an [`crate::App`].
 #[derive(Debug)]
@@ -36,7 +43,9 @@ pub struct Io {
     pub(crate) ready: Vec<ConnId>,
     /// To remove at the end of this turn.
     pub(crate) finished: Vec<ConnId>,
+    pub(crate) handshakes: Handshakes,
     pub(crate) pool: Pool,
+    scratch: Scratch,
     pub(crate) now: Instant,
     pub(crate) stats: Arc<LoopStats>,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -62,7 +71,9 @@ impl Io {
             dirty: Vec::new(),
             ready: Vec::new(),
             finished: Vec::new(),
+            handshakes: Handshakes::default(),
             pool: Pool::default(),
+            scratch: Scratch::default(),
             now,
             stats,
             connections,
@@ -179,8 +190,25 @@ impl Io {
         self.slots.get_mut(id.index()).filter(|slot| slot.serial == id.serial)?.conn.as_mut()
     }
 
-    pub(crate) fn accept(&mut self, fd: std::os::fd::OwnedFd, _origin: Origin) -> Result<ConnId, Errno> {
-        self.insert(Conn::new(Stream::Plain(fd), self.now, true))
+    pub(crate) fn accept(&mut self, fd: OwnedFd, tls: Option<&TlsAcceptor>) -> Result<ConnId, Errno> {
+        let stream = match tls {
+            None => Stream::Plain(fd),
+            Some(acceptor) => {
+                let tls = TlsStream::accepted(fd, acceptor, self.now).map_err(|_| Errno::PROTO)?;
+                Stream::Tls(Box::new(tls))
+            }
+        };
+        let id = self.insert(Conn::new(stream, self.now, true))?;
+        if tls.is_some() {
+            self.handshakes.begun();
+        }
+        Ok(id)
+    }
+
+    /// A connection with what it reads and writes through.
+    pub(crate) fn conn_and_scratch(&mut self, id: ConnId) -> Option<(&mut Conn, &mut Scratch)> {
+        let slot = self.slots.get_mut(id.index()).filter(|slot| slot.serial == id.serial)?;
+        Some((slot.conn.as_mut()?, &mut self.scratch))
     }
 
     fn insert(&mut self, conn: Conn) -> Result<ConnId, Errno> {
@@ -210,6 +238,9 @@ impl Io {
         self.free.push(id.index);
         self.pool.give(std::mem::take(&mut conn.out));
         self.pool.give(std::mem::take(&mut conn.kept));
+        if conn.stream.is_handshaking() {
+            self.handshakes.ended();
+        }
         if conn.accepted {
             self.connections.current.fetch_sub(1, Ordering::Relaxed);
         }
@@ -227,7 +258,10 @@ impl Io {
 
     /// Work is left for a turn that must not wait.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.ready.is_empty() && self.dirty.is_empty() && self.finished.is_empty())
+        !(self.ready.is_empty()
+            && self.dirty.is_empty()
+            && self.finished.is_empty()
+            && self.handshakes.is_queue_empty())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An [`App`] is what a loop runs: it is told of opened connections, received bytes, messages and time-outs,
 //! and acts through [`Io`]. [`Workers::start`] spawns the loops and an acceptor thread that hands new
-//! connections to them in turn. `App` is a trait because node and proxy are two real implementations; it is
+//! connections to them in turn. A listener may speak TLS ([`TlsAcceptor`]): the app sees plain bytes all the same. `App` is a trait because node and proxy are two real implementations; it is
 //! monomorphised, so nothing is boxed or called through a table per event.
 //!
 //! **Invariants**: a connection belongs to one loop for its whole life. In one turn of the loop a connection
@@ -23,6 +23,7 @@ mod poller;
 mod pool;
 pub mod stats;
 mod stream;
+pub mod tls;
 pub mod workers;
 
 pub use acceptor::AcceptorOptions;
@@ -33,4 +34,5 @@ pub use io::Io;
 pub use listener::{BindError, Listener};
 pub use mailbox::{Mailbox, MailboxFull};
 pub use stats::{ConnectionStats, LoopStats};
+pub use tls::{TlsAcceptor, TlsFault};
 pub use workers::{Workers, WorkersOptions};

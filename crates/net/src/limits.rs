@@ -48,6 +48,32 @@ pub const IDLE_SWEEP: Duration = Duration::from_secs(1);
 /// How long a stopping loop waits for its connections to take what they were sent.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+/// A TLS connection whose handshake is not done after this long is closed, as soon as the next look at idle
+/// connections ([`IDLE_SWEEP`]) finds it.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Steps of TLS handshakes that a loop does in one turn; the rest waits, in order. One is up to about a millisecond of
+/// computing, by which the other connections of the loop are late at most.
+pub const HANDSHAKE_STEPS_PER_TURN: usize = 1;
+
+/// Output encrypted at a time for a TLS connection. Whoever does not read makes this much ciphertext wait at most; the
+/// rest waits as plain output does.
+pub const TLS_SEAL_LEN: usize = 32 << 10;
+
+/// How often that is done for one connection in one turn, while its socket takes it all.
+pub const TLS_SEALS_PER_TURN: usize = 8;
+
+/// The ciphertext buffer shared by all TLS connections of a loop, and so the most that is read of one at a time. A
+/// handshake message that does not fit is refused ([`crate::TlsFault::TooLong`]).
+pub const TLS_SCRATCH_LEN: usize = 64 << 10;
+
+/// The longest TLS record with its header.
+pub const TLS_RECORD_LEN_MAX: usize = 5 + (16 << 10) + 2048;
+
+const _: () = assert!(TLS_SEAL_LEN * 2 <= TLS_SCRATCH_LEN);
+const _: () = assert!(
+    TLS_RECORD_LEN_MAX <= RECEIVE_BUFFER_LEN - SHORT_KEPT_LEN && TLS_RECORD_LEN_MAX <= TLS_SCRATCH_LEN
+);
 const _: () = assert!(SHORT_KEPT_LEN < RECEIVE_BUFFER_LEN);
 const _: () = assert!(OUTPUT_LOW < OUTPUT_HIGH);
 const _: () = assert!(FRESH_BUFFER_LEN <= POOLED_BUFFER_LEN);

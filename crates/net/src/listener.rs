@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::Address;
+use crate::tls::TlsAcceptor;
 
 /// A bound, listening, non-blocking socket. Dropping it removes a unix socket's path.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Listener {
     /// With the port that the kernel chose.
     address: Address,
     tag: u32,
+    /// `None`: plain connections.
+    tls: Option<TlsAcceptor>,
 }
 
 /// Why an address can't be listened on.
@@ -33,7 +36,7 @@ impl Listener {
     /// Listens on an IP address; port 0 lets the kernel choose. `tag` comes back in [`crate::Origin`].
     pub fn tcp(address: SocketAddr, backlog: u32, tag: u32) -> Result<Self, BindError> {
         bind_tcp(address, backlog)
-            .map(|(fd, bound)| Self { fd, address: Address::Tcp(bound), tag })
+            .map(|(fd, bound)| Self { fd, address: Address::Tcp(bound), tag, tls: None })
             .map_err(|reason| BindError { address: Address::Tcp(address), reason })
     }
 
@@ -41,8 +44,16 @@ impl Listener {
     /// replaced; one that answers, and anything that is not a socket, is left alone.
     pub fn unix(path: &Path, mode: u32, backlog: u32, tag: u32) -> Result<Self, BindError> {
         bind_unix(path, mode, backlog)
-            .map(|fd| Self { fd, address: Address::Unix(path.to_owned()), tag })
+            .map(|fd| Self { fd, address: Address::Unix(path.to_owned()), tag, tls: None })
             .map_err(|reason| BindError { address: Address::Unix(path.to_owned()), reason })
+    }
+
+    /// Its connections speak TLS; plain ones are told so and closed.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsAcceptor) -> Self {
+        let mut listener = self;
+        listener.tls = Some(tls);
+        listener
     }
 
     /// Where it listens, with the port that the kernel chose.
@@ -52,6 +63,10 @@ impl Listener {
 
     pub(crate) fn tag(&self) -> u32 {
         self.tag
+    }
+
+    pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
     }
 }
 

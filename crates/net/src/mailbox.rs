@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::app::Origin;
 use crate::limits::MAILBOX_LEN;
+use crate::tls::TlsAcceptor;
 
 /// The sending side of a loop's mailbox.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub struct MailboxFull;
 
 #[derive(Debug)]
 pub(crate) enum Post<M> {
-    Accepted(OwnedFd, Origin),
+    /// With what it speaks TLS from, if it does.
+    Accepted(OwnedFd, Origin, Option<TlsAcceptor>),
     Message(M),
 }
 

@@ -26,6 +26,12 @@ pub struct LoopStats {
     pub yields: AtomicU64,
     /// Connections closed by the idle time-out.
     pub idle_closes: AtomicU64,
+    /// TLS handshakes that made a new session.
+    pub tls_sessions: AtomicU64,
+    /// TLS connections that failed before they stood.
+    pub tls_handshake_errors: AtomicU64,
+    /// TLS connections that failed later, for TLS's sake.
+    pub tls_protocol_errors: AtomicU64,
 }
 
 /// Adds to a counter that only this thread writes: a load and a store, no locked instruction.

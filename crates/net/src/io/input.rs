@@ -21,13 +21,19 @@ impl Io {
     /// One read behind what was kept. `buffer` is the loop's; long input is kept and read elsewhere.
     pub(crate) fn receive(&mut self, id: ConnId, buffer: &mut [u8]) -> Receive {
         let now = self.now;
-        let Some(conn) = self.conn_mut(id) else { return Receive::Nothing(Transfer::Blocked) };
+        let Some((conn, scratch)) = self.conn_and_scratch(id) else {
+            return Receive::Nothing(Transfer::Blocked);
+        };
         let kept = conn.kept.len();
         let is_short = kept <= SHORT_KEPT_LEN;
         let (front, back) = buffer.split_at_mut(if is_short { kept } else { 0 });
-        let n = match conn.stream.read(back) {
-            Transfer::Bytes(n) => n,
-            other => return Receive::Nothing(other),
+        let (is_tls, was_handshaking) = (conn.stream.tls().is_some(), conn.stream.is_handshaking());
+        let transfer = conn.stream.read(back, scratch);
+        if is_tls {
+            self.note_tls_read(id, was_handshaking);
+        }
+        let (Transfer::Bytes(n), Some(conn)) = (transfer, self.conn_mut(id)) else {
+            return Receive::Nothing(transfer);
         };
         conn.last_received = now;
         let received = if is_short {

@@ -44,7 +44,7 @@ impl Io {
     }
 
     fn flush_one(&mut self, id: ConnId) {
-        let Some(conn) = self.conn_mut(id) else { return };
+        let Some((conn, scratch)) = self.conn_and_scratch(id) else { return };
         conn.dirty = false;
         if conn.connecting {
             if let Some(reason) = conn.closing {
@@ -52,8 +52,8 @@ impl Io {
             }
             return;
         }
-        if conn.unsent() > 0 {
-            match conn.stream.write(&conn.out[conn.sent..]) {
+        if conn.wants_write() {
+            match conn.stream.write(&conn.out[conn.sent..], scratch) {
                 Transfer::Bytes(n) => self.note_sent(id, n),
                 Transfer::Blocked => {}
                 Transfer::Ended => return self.fail(id, CloseReason::Peer),
@@ -67,7 +67,7 @@ impl Io {
         stats::add(&self.stats.bytes_written, n as u64);
         let Some(conn) = self.conn_mut(id) else { return };
         conn.sent += n;
-        if conn.unsent() == 0 {
+        if conn.unwritten() == 0 {
             conn.sent = 0;
             let out = std::mem::take(&mut conn.out);
             self.pool.give(out);
@@ -84,9 +84,13 @@ impl Io {
             let out = std::mem::take(&mut conn.out);
             self.pool.give(out);
         }
-        let Some(conn) = self.conn_mut(id) else { return };
+        let Some((conn, scratch)) = self.conn_and_scratch(id) else { return };
         match conn.closing {
-            Some(reason) if conn.unsent() == 0 => self.fail(id, reason),
+            // What waits for a handshake would wait for ever: nothing is received any more.
+            Some(reason) if conn.unsent() == 0 || conn.stream.is_handshaking() => {
+                conn.stream.finish(scratch);
+                self.fail(id, reason);
+            }
             _ => {
                 self.list_if_drained(id);
                 self.rearm(id);
@@ -98,7 +102,7 @@ impl Io {
     /// is left in place until an event shows that it matters.
     pub(crate) fn rearm(&mut self, id: ConnId) {
         let Some(conn) = self.conn(id) else { return };
-        let write = conn.connecting || conn.unsent() > 0;
+        let write = conn.connecting || conn.wants_write();
         let read = conn.wants_read() || (conn.interest.read && !conn.connecting);
         self.set_interest(id, Interest { read, write });
     }
