@@ -4,6 +4,7 @@
 //! cargo bench -p doled-store --bench engine -- memory
 //! cargo bench -p doled-store --bench engine -- mixed
 //! cargo bench -p doled-store --bench engine -- speed
+//! cargo bench -p doled-store --bench engine -- buckets [ITEMS]
 //! cargo bench -p doled-store --bench engine -- trace FILE [i32|i64|oltp]
 //! ```
 //! A trace file may be compressed (`.xz`, `.zst`: the tools must be installed). Without an argument nothing is
@@ -15,7 +16,7 @@ use std::io::{BufRead, Read};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use doled_store::{Key, Put, Store, StoreOptions};
+use doled_store::{BUCKET_COUNT, Change, Key, Put, Store, StoreOptions};
 use stdx::{ByteSize, Prng};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,9 +27,11 @@ fn main() {
         ["memory"] => memory(),
         ["mixed"] => mixed(),
         ["speed"] => speed(),
+        ["buckets"] => buckets(10_000_000),
+        ["buckets", count] => buckets(count.parse().expect("a number of items")),
         ["trace", path] => trace(path, "i64"),
         ["trace", path, format] => trace(path, format),
-        _ => println!("engine: memory | mixed | speed | trace FILE [i32|i64|oltp]"),
+        _ => println!("engine: memory | mixed | speed | buckets [ITEMS] | trace FILE [i32|i64|oltp]"),
     }
 }
 
@@ -71,6 +74,46 @@ fn memory() {
             report(&store, &format!("{mib:<7} {len:<6}"), base, mib, 16 + len);
         }
     }
+}
+
+/// What is done with whole buckets, each one once, so that nothing of it is in a cache.
+fn buckets(item_count: u64) {
+    let store = store(8 << 30);
+    let value = [b'v'; 32];
+    (0..item_count).for_each(|n| set(&store, format!("key{n:013}").as_bytes(), 1, 0, &value));
+    let report = |what: &str, times: &mut Vec<u128>| {
+        times.sort_unstable();
+        let at = |share: usize| times[times.len() * share / 1000] as f64 / 1000.0;
+        println!("{what:<24} median {:8.2} µs   p99 {:8.2} µs   p99.9 {:8.2} µs", at(500), at(990), at(999));
+    };
+    let measure = |what: &str, work: &mut dyn FnMut(usize)| {
+        let mut times = Vec::with_capacity(BUCKET_COUNT);
+        for bucket in (0..BUCKET_COUNT).map(|n| n * 12_345 % BUCKET_COUNT) {
+            let start = Instant::now();
+            work(bucket);
+            times.push(start.elapsed().as_nanos());
+        }
+        report(what, &mut times);
+    };
+    println!("{item_count} items, {} in a bucket", item_count / BUCKET_COUNT as u64);
+    let (mut items, mut bytes) = (0, 0);
+    measure("scan", &mut |bucket| {
+        store.lock(bucket).scan(1, |item| {
+            items += 1;
+            bytes += item.key.len() + item.value.len();
+        });
+    });
+    measure("export, one step", &mut |bucket| {
+        let mut guard = store.lock(bucket);
+        let stream = guard.start_export().expect("the first");
+        guard
+            .export(stream, 1, usize::MAX, |change| items += u64::from(matches!(change, Change::Fill(_))))
+            .expect("a stream");
+        guard.end_export(stream);
+    });
+    assert_eq!(items, 2 * item_count);
+    measure("wipe", &mut |bucket| store.lock(bucket).wipe());
+    println!("{bytes} bytes were met");
 }
 
 /// What a log with holes keeps: values of many sizes, overwritten and deleted.

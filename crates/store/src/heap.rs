@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::BUCKET_COUNT;
 use crate::arena::{Arena, Block};
 use crate::counters::Counters;
@@ -175,5 +173,5 @@ pub(crate) fn record_cost(record_len: usize, block: Option<Block>) -> u64 {
 
 /// A key that lies in the arena.
 pub(crate) fn key_of(bytes: &[u8]) -> Key<'_> {
-    Key { bytes, hash: xxh3_64(bytes) }
+    Key::of(bytes)
 }

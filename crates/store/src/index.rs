@@ -15,7 +15,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{self, Arena};
-use crate::limits::{ITEM_LINES_AHEAD, SPARSE_LINES};
+use crate::export::Exports;
+use crate::item::Key;
+use crate::limits::{EXPORT_ITEMS_AHEAD, ITEM_LINES_AHEAD, SPARSE_LINES};
 use crate::readers::Pin;
 use crate::record::Record;
 
@@ -23,6 +25,9 @@ pub(crate) const SLOTS_PER_LINE: usize = 8;
 pub(crate) const LINE_LEN: usize = 64;
 const TAG_BITS: u32 = 28;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
+
+/// Tags are below this.
+pub(crate) const TAG_END: u64 = 1 << TAG_BITS;
 
 #[derive(Debug)]
 #[repr(align(64))]
@@ -44,12 +49,17 @@ pub(crate) struct Writes {
     pub(crate) seq: Cell<u64>,
     /// Slots in use.
     pub(crate) count: Cell<u32>,
+    /// Streams of the bucket; `None` as long as it never had one.
+    pub(crate) exports: Option<Box<Exports>>,
 }
+
+// Another line would make every look-up slower.
+const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
     pub(crate) fn new(start: u64) -> Self {
         Self {
-            writes: Mutex::new(Writes { seq: Cell::new(start), count: Cell::new(0) }),
+            writes: Mutex::new(Writes { seq: Cell::new(start), count: Cell::new(0), exports: None }),
             run: AtomicU64::new(0),
             floor: AtomicU64::new(start),
             tag: AtomicU64::new(0),
@@ -246,6 +256,26 @@ impl<'a> Slots<'a> {
         places().map(move |word| self.record_at(place(word)))
     }
 
+    /// All items whose key has this hash, of which there is hardly ever more than one.
+    pub(crate) fn each_of_hash(self, hash: u64, mut visit: impl FnMut(Record<'a>)) {
+        self.find(hash, |record| {
+            if Key::of(record.key()).hash == hash {
+                visit(record);
+            }
+            false
+        });
+    }
+
+    /// The items whose tag is not below `first`, by tag.
+    pub(crate) fn by_tag(self, first: u64) -> impl Iterator<Item = (u64, Record<'a>)> {
+        let words = self.words.iter().map(|word| word.load(Ordering::SeqCst));
+        let used = words.filter(|word| *word != 0).map(|word| (word & TAG_MASK, place(word)));
+        let mut found: Vec<(u64, u64)> = used.filter(|(tag, _)| *tag >= first).collect();
+        found.sort_unstable();
+        found.iter().take(EXPORT_ITEMS_AHEAD).for_each(|(_, at)| self.arena.prefetch(*at));
+        found.into_iter().map(move |(tag, at)| (tag, self.record_at(at)))
+    }
+
     /// One of the slots that are in the way of this hash: the one to give up when no line may be added.
     pub(crate) fn rival(&self, hash: u64) -> Option<Found> {
         let [line, _] = lines_of(tag_of(hash), self.line_count().max(1));
@@ -283,7 +313,7 @@ fn place(word: u64) -> u64 {
 }
 
 /// The 28 bits below the bucket's.
-fn tag_of(hash: u64) -> u64 {
+pub(crate) fn tag_of(hash: u64) -> u64 {
     hash >> (49 - TAG_BITS) & TAG_MASK
 }
 

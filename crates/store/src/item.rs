@@ -9,7 +9,12 @@ pub struct Key<'a> {
     pub hash: u64,
 }
 
-impl Key<'_> {
+impl<'a> Key<'a> {
+    /// A key whose hash is not known yet.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, hash: xxhash_rust::xxh3::xxh3_64(bytes) }
+    }
+
     /// The key's bucket as an index.
     pub const fn bucket(&self) -> usize {
         (self.hash >> 49) as usize

@@ -13,6 +13,7 @@
 
 mod arena;
 mod counters;
+mod export;
 mod ghost;
 mod heap;
 mod index;
@@ -29,6 +30,7 @@ mod segments;
 pub mod stats;
 mod store;
 
+pub use export::{Change, ExportError, ExportId, Exported};
 pub use item::{Absent, ItemView, Key, Marks, Put, PutError};
 pub use stats::StoreStats;
 pub use store::{BucketGuard, Store, StoreOptions};

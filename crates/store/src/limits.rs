@@ -63,6 +63,18 @@ pub(crate) const SPARSE_LINES: usize = 4;
 
 const _: () = assert!((CHUNK_COUNT as u64 * CHUNK_LEN as u64) / 4 < 1 << 36, "a place fits into 36 bits");
 
+/// Streams of one bucket at one moment; more are refused.
+pub const EXPORTS_MAX: usize = 4;
+
+/// Changed keys that wait for the reader of a stream; with one more the stream is given up.
+pub const EXPORT_CHANGES_MAX: usize = 1024;
+
+/// Items that a step of a stream asks for before it reads the first of them.
+pub(crate) const EXPORT_ITEMS_AHEAD: usize = 256;
+
+/// Write sequence numbers from elsewhere above this are not taken over: as many are left to a bucket's own writes.
+pub(crate) const FOREIGN_SEQ_MAX: u64 = (1 << 47) - 1;
+
 /// So many cache lines of an item are prefetched: key and value of the usual small one, which is 130 bytes long
 /// and begins anywhere in a line.
 pub(crate) const ITEM_LINES_AHEAD: u64 = 3;

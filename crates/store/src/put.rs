@@ -15,6 +15,13 @@ use crate::record::{Draft, INLINE_LEN_MAX, Shape, exptime_to_steps};
 use crate::segments::Kind;
 use crate::store::BucketGuard;
 
+/// What an item that comes from elsewhere brings along.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Brought {
+    /// Its write sequence number, above the bucket's floor and no other item's; `None`: the next one.
+    pub(crate) seq: Option<u64>,
+}
+
 /// Space for one item that is not in the index yet. Dropped unused, it is given back.
 struct Space<'a> {
     heap: &'a Heap,
@@ -47,6 +54,19 @@ impl<'a> BucketGuard<'a> {
         value_len: usize,
         fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
     ) -> Result<u64, PutError> {
+        self.put_brought(key, now_ms, put, Brought::default(), value_len, fill)
+    }
+
+    /// Stores an item that may bring something along from elsewhere.
+    pub(crate) fn put_brought(
+        &mut self,
+        key: Key<'_>,
+        now_ms: u64,
+        put: &Put,
+        brought: Brought,
+        value_len: usize,
+        fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
+    ) -> Result<u64, PutError> {
         assert!(key.bytes.len() <= KEY_LEN_MAX, "a key of {} bytes", key.bytes.len());
         assert_eq!(key.hash, key_of(key.bytes).hash, "a key comes with another key's hash");
         if self.store.too_large(key.bytes.len(), value_len) {
@@ -55,8 +75,9 @@ impl<'a> BucketGuard<'a> {
         let heap = &self.store.heap;
         let stored = self.find_slot(key, now_ms).and_then(|slot| {
             let space = self.space(key, now_ms, put, value_len, slot)?;
-            Some(self.write(key, now_ms, put, space, slot, fill))
+            Some(self.write(key, now_ms, put, brought, space, slot, fill))
         });
+        self.note(key.hash);
         stored.ok_or_else(|| {
             Counters::add(&heap.counters(self.index).out_of_memory, 1);
             PutError::OutOfMemory
@@ -171,6 +192,7 @@ impl<'a> BucketGuard<'a> {
         key: Key<'_>,
         now_ms: u64,
         put: &Put,
+        brought: Brought,
         mut space: Space<'a>,
         slot: Slot,
         fill: impl FnOnce(&mut [u8], Option<ItemView<'_>>),
@@ -183,8 +205,8 @@ impl<'a> BucketGuard<'a> {
         let frequency = live.map_or(0, |(_, record)| record.frequency());
         let value = space.draft.fill(key.bytes, put, frequency, now_ms);
         fill(value, live.map(|(_, record)| record.view(self.index, now_ms)));
-        let seq = self.writes.seq.get() + 1;
-        self.writes.seq.set(seq);
+        let seq = brought.seq.unwrap_or(self.writes.seq.get() + 1);
+        self.writes.seq.set(self.writes.seq.get().max(seq));
         space.draft.seal(seq);
         let counters = heap.counters(self.index);
         counters.linked(record_cost(space.draft.shape.len(), space.draft.block));

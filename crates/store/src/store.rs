@@ -188,6 +188,9 @@ impl BucketGuard<'_> {
     pub fn wipe(&mut self) {
         self.bucket().floor.store(self.writes.seq.get(), Ordering::SeqCst);
         self.store.heap.wipes.fetch_add(1, Ordering::Relaxed);
+        if let Some(exports) = &mut self.writes.exports {
+            exports.note_wipe();
+        }
     }
 
     /// The item of a key, if it is alive.
@@ -204,6 +207,8 @@ impl BucketGuard<'_> {
 
     /// Removes a key's item; false when there was no live one.
     pub fn remove(&mut self, key: Key<'_>, now_ms: u64) -> bool {
+        // Absent here may be evicted here: who has a copy of the bucket may still have the item.
+        self.note(key.hash);
         let Some((found, record)) = self.record(key) else { return false };
         let heap = &self.store.heap;
         let alive = heap.absent(self.bucket(), record, now_ms).is_none();
@@ -218,6 +223,7 @@ impl BucketGuard<'_> {
         let steps = exptime_to_steps(exptime_ms, now_ms);
         self.store.heap.segments.of(found.at).note_exptime(steps);
         record.set_exptime(steps);
+        self.note(key.hash);
         Ok(())
     }
 
@@ -225,6 +231,7 @@ impl BucketGuard<'_> {
     pub fn set_marks(&mut self, key: Key<'_>, now_ms: u64, marks: crate::Marks) -> Result<(), Absent> {
         let (_, record) = self.live(key, now_ms)?;
         record.set_marks(marks);
+        self.note(key.hash);
         Ok(())
     }
 

@@ -11,6 +11,10 @@ pub(crate) fn store(memory: ByteSize, evict: bool) -> Store {
     Store::new(&StoreOptions { memory, item_size_max: ByteSize::mib(1), evict, seed: 0x1234_5678_9abc_def0 })
 }
 
+pub(crate) fn store_with_seed(memory: ByteSize, seed: u64) -> Store {
+    Store::new(&StoreOptions { memory, item_size_max: ByteSize::mib(1), evict: true, seed })
+}
+
 pub(crate) fn key(bytes: &[u8]) -> Key<'_> {
     Key { bytes, hash: xxh3_64(bytes) }
 }
