@@ -72,10 +72,10 @@ def running(args, **kwargs):
 
 
 @contextmanager
-def serve(*args):
-    """A plain node; yields its port."""
+def serve(*args, env=None):
+    """A plain node, with more in its environment; yields its port."""
     port = free_port()
-    with running(["serve", "-p", str(port), *args]):
+    with running(["serve", "-p", str(port), *args], env={**os.environ, **(env or {})}):
         wait_until(lambda: answers(port), 10, "the node answers")
         yield port
 

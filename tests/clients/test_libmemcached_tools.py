@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from conftest import answers, free_port, wait_until
+from conftest import answers, free_port, serve, wait_until
 
 
 def tool(name, port, *args, **kwargs):
@@ -54,3 +54,13 @@ def test_memccapable_passes_what_the_real_one_passes(node_port):
     finally:
         real.kill()
         real.wait()
+
+
+def test_copy_over_udp(tmp_path):
+    """libmemcached sends its UDP requests without waiting for replies, so the file comes when it comes."""
+    file = tmp_path / "udp-file"
+    file.write_text("hello")
+    with serve("-U", "-1", env={"MEMCACHED_PORT_FILENAME": str(tmp_path / "ports")}) as port:
+        udp = re.search(r"UDP INET: (\d+)", (tmp_path / "ports").read_text())[1]
+        assert tool("memccp", udp, "--udp", str(file)).returncode == 0
+        wait_until(lambda: tool("memccat", port, "udp-file").stdout.strip() == "hello", 10, "the file came")

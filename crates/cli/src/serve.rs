@@ -102,13 +102,14 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     let node = Node::start(asked.server)?;
     if flags.verbose > 0 {
         node.addresses().iter().for_each(|address| eprintln!("doled: listening on {address}"));
+        node.udp_addresses().iter().for_each(|address| eprintln!("doled: listening on {address}, UDP"));
     }
     let stop = node.stop_handle();
     std::thread::spawn(move || {
         wait_for_end(&mut signals, auth_file.as_ref());
         stop.stop();
     });
-    files::write_ports(node.addresses())?;
+    files::write_ports(node.addresses(), node.udp_addresses())?;
     let guarded = args.guarded_incarnation.is_some();
     let pid_file = flags.pidfile.as_deref().map(|path| files::PidFile::write(path, guarded)).transpose()?;
     if args.daemon_child {

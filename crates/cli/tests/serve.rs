@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -301,6 +301,22 @@ fn under_the_name_memcached_it_is_one() {
     assert_eq!(ask(connect(place.port()), "version\r\n"), "VERSION 1.6.200\r\n");
     connect(place.port()).write_all(b"shutdown\r\n").expect("a node that reads");
     node.ends_well();
+}
+
+#[test]
+fn with_u_it_serves_udp_on_loopback() {
+    let place = Place::memcached();
+    let node = place.start(&["-p", "-1", "-U", "-1"]);
+    let udp = place.ports("UDP INET");
+    assert_eq!((udp.len(), setting(place.port(), "udpport")), (1, udp[0].to_string()));
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a socket");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    socket.send_to(b"\x01\x02\0\0\0\x01\0\0mn\r\n", ("127.0.0.1", udp[0])).expect("sent");
+    let mut reply = [0; 100];
+    let len = socket.recv(&mut reply).expect("a reply");
+    assert_eq!(&reply[..len], b"\x01\x02\0\0\0\x01\0\0MN\r\n");
+    node.end(Signal::TERM);
+    place.refused(&["-U", "5", "-l", "0.0.0.0"], "every address");
 }
 
 #[test]

@@ -7,13 +7,15 @@
 //!
 //! **Invariants**: a connection belongs to one loop for its whole life. In one turn of the loop a connection
 //! is read at most once, its input is handed to the app at most twice, and its output is written at most once.
-//! Whoever does not read its replies is not read from. Everything has a limit ([`limits`]). Nothing here
+//! Whoever does not read its replies is not read from. Datagrams have no connections and so no place in the
+//! loops: [`Datagrams`] serves them on a thread of its own. Everything has a limit ([`limits`]). Nothing here
 //! knows of memcached.
 
 pub mod acceptor;
 pub mod address;
 pub mod app;
 mod conn;
+pub mod datagrams;
 mod event_loop;
 pub mod io;
 pub mod limits;
@@ -30,6 +32,7 @@ pub use acceptor::AcceptorOptions;
 pub use address::Address;
 pub use app::{App, CloseReason, Next, Origin, Received};
 pub use conn::ConnId;
+pub use datagrams::{DatagramSocket, Datagrams, Outlet};
 pub use io::Io;
 pub use listener::{BindError, Listener};
 pub use mailbox::{Mailbox, MailboxFull};

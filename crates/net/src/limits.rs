@@ -42,6 +42,15 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 /// Connections accepted from one listener before the others are looked at.
 pub const ACCEPTS_PER_EVENT: usize = 64;
 
+/// Longest datagram that is received: the most that UDP carries.
+pub const DATAGRAM_RECEIVE_LEN: usize = 64 << 10;
+
+/// Datagrams received from one socket before the others are looked at.
+pub const DATAGRAMS_PER_EVENT: usize = 64;
+
+/// How long a datagram waits for room in the kernel; then it is dropped, as the network may do with any.
+pub const DATAGRAM_SEND_MAX: Duration = Duration::from_millis(100);
+
 /// How often a loop looks for idle connections, when there is an idle time-out.
 pub const IDLE_SWEEP: Duration = Duration::from_secs(1);
 

@@ -157,7 +157,7 @@ impl<M: Send + 'static> Workers<M> {
 
 /// A loop that has panicked leaves state of unknown shape behind, and connections that nobody serves: the
 /// process must not go on.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

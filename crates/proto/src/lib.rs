@@ -9,6 +9,7 @@
 pub mod binary;
 pub mod bucket;
 pub mod control;
+pub mod datagram;
 pub mod ids;
 pub mod limits;
 pub mod meta;

@@ -38,6 +38,13 @@ pub const CRAWLER_SLEEP_MAX_US: u64 = 1_000_000;
 /// Highest slab class that `lru_crawler` may name; one above it is refused (`BADCLASS invalid class id`).
 pub const CRAWLER_CLASS_MAX: u64 = 63;
 
+/// Longest UDP datagram that is sent, with its head: what a packet of an ordinary network holds. Longer messages are
+/// cut. Received ones may be as long as UDP allows.
+pub const DATAGRAM_LEN_MAX: usize = 1400;
+
+/// Most datagrams of one message over UDP, as many as its numbers count, about 90 MB; a longer one is not sent.
+pub const MESSAGE_DATAGRAMS_MAX: usize = u16::MAX as usize;
+
 /// Longest line of a reply in bytes; a backend that sends a longer one is disconnected.
 pub const REPLY_LINE_LEN_MAX: usize = 4096;
 

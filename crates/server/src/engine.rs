@@ -28,7 +28,7 @@ pub struct Engine {
     pub store: Store,
     /// The options that the node was started with.
     pub options: ServerOptions,
-    /// One for each worker.
+    /// One for each worker, and one for the thread that serves UDP, if there is one.
     pub counters: Box<[Counters]>,
     /// `None` on a plain memcached.
     pub managed: Option<Managed>,
@@ -50,6 +50,7 @@ pub(crate) struct Network {
     pub(crate) connections: Arc<ConnectionStats>,
     pub(crate) loops: Vec<Arc<LoopStats>>,
     pub(crate) ports: Vec<SocketAddr>,
+    pub(crate) udp_ports: Vec<SocketAddr>,
 }
 
 /// What a session is told with each batch of bytes.
@@ -74,9 +75,10 @@ impl Engine {
             evict: options.evict,
             seed,
         });
+        let writers = options.threads.max(1) + usize::from(!options.udp.is_empty());
         Self {
             store,
-            counters: (0..options.threads.max(1)).map(|_| Counters::default()).collect(),
+            counters: (0..writers).map(|_| Counters::default()).collect(),
             managed,
             stop: StopHandle::default(),
             start,

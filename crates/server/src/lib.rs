@@ -24,6 +24,7 @@ pub mod options;
 pub mod session;
 mod stats;
 mod stop;
+mod udp;
 mod worker;
 
 pub use auth_file::{AuthContentError, AuthFile, AuthFileError};

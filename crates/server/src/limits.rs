@@ -25,6 +25,17 @@ pub const MEMORY_MIN_MIB: u64 = 8;
 /// `cache_memlimit` above this many MiB is taken for a number of bytes and refused.
 pub const MEMORY_MAX_MIB: u64 = 1 << 30;
 
+/// Requests of one UDP datagram that are carried out, memcached's turn (`-R`); what is behind them is dropped.
+pub const DATAGRAM_REQUESTS_MAX: usize = 20;
+
+/// Bytes of requests that are read for one UDP datagram, in which a request with many keys counts again after each of
+/// its values; then the rest is dropped. All keys that fit a packet of an ordinary network are answered.
+pub const DATAGRAM_READ_LEN: usize = 1 << 20;
+
+/// Once the messages that answer one UDP datagram have this many bytes together, its requests are dropped. A single
+/// message may be longer.
+pub const DATAGRAM_REPLY_LEN: usize = 1 << 20;
+
 /// Longest number that incr and decr take for one: 2^64 has 20 digits. Longer values are non-numeric.
 pub const NUMBER_LEN_MAX: usize = 20;
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cluster::node::NodeOptions;
-use net::{AcceptorOptions, Address, BindError, Listener, Workers, WorkersOptions};
+use net::{
+    AcceptorOptions, Address, BindError, DatagramSocket, Datagrams, Listener, Workers, WorkersOptions,
+};
 use proto::control::LockIdentity;
 use proto::reply::text;
 use proto::{ClusterId, Incarnation, NodeId};
@@ -18,6 +20,7 @@ use crate::guardian::{self, GuardianGone};
 use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
 use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
+use crate::udp;
 use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
 
 pub use crate::stop::StopReason;
@@ -27,8 +30,10 @@ pub use crate::stop::StopReason;
 pub struct Node {
     engine: Arc<Engine>,
     workers: Workers<std::convert::Infallible>,
+    udp: Option<Datagrams>,
     control: Option<Control>,
     addresses: Vec<Address>,
+    udp_addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     /// Held while the process lives.
     _lock: Option<LockFile>,
@@ -68,6 +73,15 @@ pub enum StartError {
     /// Proxies and clients of a cluster show no password.
     #[error("a managed node can't ask for a password: nobody in a cluster could show one")]
     ManagedAuth,
+    /// A password that a datagram would not have shown.
+    #[error("a node that asks for a password serves no UDP: each datagram stands for itself")]
+    UdpPassword,
+    /// Datagrams can come late or twice.
+    #[error("a managed node serves no UDP: a datagram can come late or twice, and bring an old value back")]
+    UdpManaged,
+    /// Who forges a sender could make it send to whomever he wants.
+    #[error("{0} is every address of this machine: UDP is served on addresses that are named")]
+    UdpEverywhere(SocketAddr),
     /// A leased node without managers.
     #[error("a leased node needs the address of at least one manager")]
     NoManagers,
@@ -86,8 +100,12 @@ impl Node {
             return Err(StartError::NoThreads);
         }
         check_protocol(&options)?;
+        check_udp(&options)?;
         let lock = take_lock(&options)?;
         let (mut listeners, admin) = bind(&options)?;
+        let udp_sockets =
+            options.udp.iter().map(|&address| DatagramSocket::udp(address)).collect::<Result<Vec<_>, _>>()?;
+        let udp_addresses: Vec<SocketAddr> = udp_sockets.iter().map(DatagramSocket::address).collect();
         let addresses: Vec<Address> = listeners.iter().map(|listener| listener.address().clone()).collect();
         let start = Start::now();
         let managed = options.managed.as_ref().map(|managed| make_managed(managed, start));
@@ -102,21 +120,29 @@ impl Node {
         let admin_address = admin.as_ref().map(|listener| listener.address().clone());
         listeners.extend(admin);
         let workers = start_workers(&engine, listeners)?;
+        let udp = if udp_sockets.is_empty() { None } else { Some(udp::start(&engine, udp_sockets)?) };
+        let udp_stats = udp.iter().map(|udp| Arc::clone(udp.stats()));
         engine.set_network(Network {
             connections: Arc::clone(workers.connection_stats()),
-            loops: workers.loop_stats().to_vec(),
+            loops: workers.loop_stats().iter().cloned().chain(udp_stats).collect(),
             ports: addresses.iter().filter_map(tcp).collect(),
+            udp_ports: udp_addresses.clone(),
         });
         if let Some(control) = &control {
             control.start()?;
         }
         let admin = admin_address.as_ref().and_then(tcp);
-        Ok(Self { engine, workers, control, addresses, admin, _lock: lock })
+        Ok(Self { engine, workers, udp, control, addresses, udp_addresses, admin, _lock: lock })
     }
 
     /// Where it listens, in the order of the options, the unix socket last.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Where it receives datagrams, in the order of the options.
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp_addresses
     }
 
     /// The first TCP address, with the port that was chosen.
@@ -157,7 +183,13 @@ impl Node {
             control.release();
         }
         self.workers.stop();
+        if let Some(udp) = &self.udp {
+            udp.stop();
+        }
         self.workers.join();
+        if let Some(udp) = self.udp {
+            udp.join();
+        }
         reason
     }
 }
@@ -171,6 +203,20 @@ fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {
         Protocol::Ascii if options.sasl.is_some() => Err(StartError::SaslAscii),
         _ => Ok(()),
     }
+}
+
+fn check_udp(options: &ServerOptions) -> Result<(), StartError> {
+    if options.udp.is_empty() {
+        return Ok(());
+    }
+    if options.sasl.is_some() || options.auth_file.is_some() {
+        return Err(StartError::UdpPassword);
+    }
+    if options.managed.is_some() {
+        return Err(StartError::UdpManaged);
+    }
+    let everywhere = options.udp.iter().find(|address| address.ip().is_unspecified());
+    everywhere.map_or(Ok(()), |address| Err(StartError::UdpEverywhere(*address)))
 }
 
 fn take_lock(options: &ServerOptions) -> Result<Option<LockFile>, StartError> {
@@ -193,7 +239,7 @@ fn bind(options: &ServerOptions) -> Result<(Vec<Listener>, Option<Listener>), St
     if let Some(socket) = &options.unix_socket {
         listeners.push(Listener::unix(&socket.path, socket.mode, options.backlog, DATA_LISTENER)?);
     }
-    if listeners.is_empty() {
+    if listeners.is_empty() && options.udp.is_empty() {
         return Err(StartError::NothingToListenOn);
     }
     let admin = match options.managed {

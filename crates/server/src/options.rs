@@ -15,6 +15,8 @@ use crate::session::Credentials;
 pub struct ServerOptions {
     /// Where to listen on TCP; port 0 takes any free one.
     pub listen: Vec<SocketAddr>,
+    /// Where to receive UDP datagrams (`-U`); port 0 takes any free one. Never every address.
+    pub udp: Vec<SocketAddr>,
     /// A unix socket to listen on.
     pub unix_socket: Option<UnixSocket>,
     /// Connections that may wait to be accepted (`-b`).
@@ -66,6 +68,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            udp: Vec::new(),
             unix_socket: None,
             backlog: 1024,
             memory: ByteSize::mib(64),

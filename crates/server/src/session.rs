@@ -9,6 +9,7 @@ mod arith;
 mod auth;
 mod binary;
 mod block;
+pub(crate) mod datagram;
 mod dump;
 mod get;
 mod ma;
@@ -41,6 +42,8 @@ pub struct Session {
     progress: usize,
     /// On the admin listener.
     admin: bool,
+    /// Of a datagram: each key's answer is a message, and there are no dumps.
+    datagram: bool,
     wire: Wire,
 }
 
@@ -112,6 +115,11 @@ impl Session {
             }
         }
         Received { consumed, next: Next::More }
+    }
+
+    /// With so much output a command with many keys stops for now.
+    const fn output_high(&self) -> usize {
+        if self.datagram { 1 } else { OUTPUT_HIGH }
     }
 
     /// Whether text commands come next, and not the middle of a data block.

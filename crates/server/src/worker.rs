@@ -47,7 +47,7 @@ impl App for Worker {
         };
         let entry = Arc::new(Entry {
             peer: name(io.peer(conn)),
-            local: name(io.local(conn)),
+            local: Some(name(io.local(conn))),
             last_command_ms: self.engine.now().store_ms.into(),
         });
         self.engine.registry.enter(self.number, conn.index(), Arc::clone(&entry));

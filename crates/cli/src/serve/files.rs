@@ -1,6 +1,7 @@
 //! The files that a node writes about itself: its process id, and its ports.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,21 +12,24 @@ use rustix::process::{Pid, getppid, test_kill_process};
 const PORTS_ENV: &str = "MEMCACHED_PORT_FILENAME";
 
 /// Writes the ports that were taken, a line each, if the environment asks for it; without a port, no file.
-pub(super) fn write_ports(addresses: &[Address]) -> Result<()> {
-    let ports = ports(addresses);
+pub(super) fn write_ports(addresses: &[Address], udp: &[SocketAddr]) -> Result<()> {
+    let ports = ports(addresses, udp);
     let Some(path) = std::env::var_os(PORTS_ENV).map(PathBuf::from).filter(|_| !ports.is_empty()) else {
         return Ok(());
     };
     write_whole(&path, "lck", &ports).with_context(|| format!("{PORTS_ENV} {}", path.display()))
 }
 
-fn ports(addresses: &[Address]) -> String {
-    let line = |address: &Address| match address {
-        Address::Tcp(address) if address.is_ipv4() => format!("TCP INET: {}\n", address.port()),
-        Address::Tcp(address) => format!("TCP INET6: {}\n", address.port()),
-        Address::Unix(_) => String::new(),
+fn ports(addresses: &[Address], udp: &[SocketAddr]) -> String {
+    let line = |kind: &str, address: SocketAddr| {
+        let family = if address.is_ipv4() { "INET" } else { "INET6" };
+        format!("{kind} {family}: {}\n", address.port())
     };
-    addresses.iter().map(line).collect()
+    let tcp = addresses.iter().filter_map(|address| match address {
+        Address::Tcp(address) => Some(line("TCP", *address)),
+        Address::Unix(_) => None,
+    });
+    tcp.chain(udp.iter().map(|address| line("UDP", *address))).collect()
 }
 
 /// A written file with a process id; removed by [`PidFile::remove`].
@@ -75,7 +79,9 @@ mod tests {
     #[test]
     fn ports_are_written_as_memcached_does() {
         let addresses = ["127.0.0.1:5", "[::1]:6"].map(|text| Address::Tcp(text.parse().expect(text)));
-        assert_eq!(ports(&addresses), "TCP INET: 5\nTCP INET6: 6\n");
-        assert_eq!(ports(&[Address::Unix("/s".into())]), "");
+        let udp = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().expect(text));
+        assert_eq!(ports(&addresses, &[]), "TCP INET: 5\nTCP INET6: 6\n");
+        assert_eq!(ports(&addresses[..1], &udp), "TCP INET: 5\nUDP INET: 7\nUDP INET6: 8\n");
+        assert_eq!(ports(&[Address::Unix("/s".into())], &[]), "");
     }
 }

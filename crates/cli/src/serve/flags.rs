@@ -49,16 +49,13 @@ pub(crate) struct ServeArgs {
 /// memcached's flags that mean something here.
 #[derive(Debug, Args)]
 pub(super) struct MemcachedFlags {
-    /// TCP port; 0: none (with -s), -1: any free one
-    #[arg(
-        short,
-        long,
-        value_name = "PORT",
-        env = "DOLED_PORT",
-        default_value = "11211",
-        allow_hyphen_values = true
-    )]
-    pub(super) port: String,
+    /// TCP port; 0: none (with -s or -U), -1: any free one [default: that of -U, or 11211]
+    #[arg(short, long, value_name = "PORT", env = "DOLED_PORT", allow_hyphen_values = true)]
+    pub(super) port: Option<String>,
+
+    /// UDP port, on the addresses of -l, or on loopback without -l; 0: none, -1: any free one
+    #[arg(short = 'U', long, value_name = "PORT", default_value = "0", allow_hyphen_values = true)]
+    pub(super) udp_port: String,
 
     /// Listen on this address, with host:port on a port of its own; repeat it or give a comma list; `*`: every
     /// address [default: 127.0.0.1, or every address when started as memcached]

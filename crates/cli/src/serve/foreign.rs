@@ -9,10 +9,6 @@ use clap::Args;
 /// What each of them says.
 #[derive(Debug, Args)]
 pub(super) struct ForeignFlags {
-    /// UDP port
-    #[arg(short = 'U', long, value_name = "PORT", allow_hyphen_values = true, hide = true)]
-    udp_port: Option<String>,
-
     /// Slab growth
     #[arg(short = 'f', long, value_name = "FACTOR", hide = true)]
     slab_growth_factor: Option<f64>,
@@ -50,9 +46,6 @@ impl ForeignFlags {
     /// Refuses what is missed here; notes what means nothing.
     pub(super) fn check(&self, notes: &mut Vec<String>) -> Result<()> {
         self.refuse()?;
-        if let Some(port) = &self.udp_port {
-            check_udp(port)?;
-        }
         if let Some(factor) = self.slab_growth_factor {
             ensure!(factor > 1.0, "-f (--slab-growth-factor) {factor}: a number above 1");
         }
@@ -77,13 +70,5 @@ impl ForeignFlags {
             Some((_, refusal)) => bail!("{refusal}"),
             None => Ok(()),
         }
-    }
-}
-
-fn check_udp(port: &str) -> Result<()> {
-    match port.parse::<i32>() {
-        Ok(0) => Ok(()),
-        Ok(-1..=65535) => bail!("-U (--udp-port) {port}: there is no UDP yet; leave it at 0"),
-        _ => bail!("-U (--udp-port) \"{port}\": only 0, off, is possible yet"),
     }
 }

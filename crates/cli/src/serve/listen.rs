@@ -1,4 +1,4 @@
-//! Where a node listens: `-l` as memcached writes it, `-p`, `-s`.
+//! Where a node listens: `-l` as memcached writes it, `-p`, `-U`, `-s`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
@@ -10,6 +10,9 @@ use super::flags::MemcachedFlags;
 
 /// A port for which any free one is taken.
 const ANY_PORT: &str = "-1";
+
+/// memcached's port, if none is given.
+const DEFAULT_PORT: u16 = 11211;
 
 /// memcached's word for every address.
 const ANY_HOST: &str = "*";
@@ -23,15 +26,57 @@ pub(super) fn addresses(
     if flags.unix_socket.is_some() {
         return Ok(Vec::new());
     }
-    let port = port(&flags.port)?;
+    let udp = port("--udp-port", &flags.udp_port)?;
+    let tcp = match &flags.port {
+        Some(text) => port("--port", text)?,
+        None => udp.or(Some(DEFAULT_PORT)),
+    };
+    let Some(port) = tcp else {
+        ensure!(udp.is_some(), "--port 0: without a TCP port the node needs --unix-socket or --udp-port");
+        return Ok(Vec::new());
+    };
     if flags.listen.is_empty() {
         return Ok(match started {
             Started::AsDoled => vec![(Ipv4Addr::LOCALHOST, port).into()],
             Started::AsMemcached => every_address(port),
         });
     }
+    resolve_all(&flags.listen, port, notes)
+}
+
+/// All UDP addresses. Who sends datagrams can forge where they come from, and so make a server that everybody
+/// reaches a weapon against anybody: it is served on loopback, or on addresses that are named.
+pub(super) fn udp_addresses(
+    flags: &MemcachedFlags,
+    started: Started,
+    notes: &mut Vec<String>,
+) -> Result<Vec<SocketAddr>> {
+    let Some(port) = port("--udp-port", &flags.udp_port)? else { return Ok(Vec::new()) };
+    if flags.unix_socket.is_some() {
+        notes.push("-U (--udp-port): -s turns the network off".to_owned());
+        return Ok(Vec::new());
+    }
+    if flags.listen.is_empty() {
+        if started == Started::AsMemcached {
+            notes.push("-U (--udp-port): on loopback; other addresses have to be named with -l".to_owned());
+        }
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+    }
+    // What the words mean is noted for TCP.
+    let addresses = resolve_all(&flags.listen, port, &mut Vec::new())?;
+    if let Some(address) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+        bail!(
+            "--udp-port {}: {address} is every address of this machine, where UDP would answer whomever a datagram claims to come from; name the addresses with --listen",
+            flags.udp_port
+        );
+    }
+    Ok(addresses)
+}
+
+/// Each address once.
+fn resolve_all(texts: &[String], port: u16, notes: &mut Vec<String>) -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
-    for text in &flags.listen {
+    for text in texts {
         let found = resolve(without_words(text, notes)?, port)?;
         let fresh: Vec<SocketAddr> =
             found.into_iter().filter(|address| !addresses.contains(address)).collect();
@@ -50,14 +95,17 @@ pub(super) fn unix_socket(flags: &MemcachedFlags) -> Result<Option<UnixSocket>> 
     Ok(Some(UnixSocket { path, mode }))
 }
 
-fn port(text: &str) -> Result<u16> {
+/// The port that a flag names, 0 for any free one; `None` when it turns its protocol off.
+fn port(flag: &str, text: &str) -> Result<Option<u16>> {
     match text {
-        ANY_PORT => Ok(0),
-        "0" => bail!("--port 0: without a TCP port the node needs --unix-socket"),
-        text => text
-            .parse()
-            .ok()
-            .with_context(|| format!("--port \"{text}\": a number from 1 to 65535, or -1 for any free port")),
+        ANY_PORT => Ok(Some(0)),
+        "0" => Ok(None),
+        text => {
+            let port = text.parse().ok().with_context(|| {
+                format!("{flag} \"{text}\": a number from 1 to 65535, -1 for any free port, or 0 for none")
+            });
+            port.map(Some)
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl Asked {
         let extended = extended::parse(&flags.extended, &mut notes)?;
         let memory = memory(&flags.memory_limit)?;
         let listen = listen::addresses(flags, started, &mut notes)?;
+        let udp = listen::udp_addresses(flags, started, &mut notes)?;
         let requests_per_turn = match flags.max_reqs_per_event {
             Some(count) => count as usize,
             None => ServerOptions::default().requests_per_turn,
@@ -36,6 +37,7 @@ impl Asked {
         let server = ServerOptions {
             managed: managed(args, &listen)?,
             listen,
+            udp,
             unix_socket: listen::unix_socket(flags)?,
             backlog: flags.listen_backlog,
             memory,
@@ -222,6 +224,30 @@ mod tests {
     }
 
     #[test]
+    fn udp_is_where_l_says() {
+        let check = |line: &str, tcp: &[&str], udp: &[&str]| {
+            check(line, |o| {
+                let all = |list: &[SocketAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+                all(&o.listen) == tcp && all(&o.udp) == udp
+            });
+        };
+        check("-p 5", &["127.0.0.1:5"], &[]);
+        check("-U 0 -p 5", &["127.0.0.1:5"], &[]);
+        check("-U 6", &["127.0.0.1:6"], &["127.0.0.1:6"]);
+        check("-U 6 -p 5", &["127.0.0.1:5"], &["127.0.0.1:6"]);
+        check("-U -1", &["127.0.0.1:0"], &["127.0.0.1:0"]);
+        check("-U 6 -p 0", &[], &["127.0.0.1:6"]);
+        // As memcached: a port of its own is for both.
+        check("-U 6 -p 5 -l 127.0.0.1:7,[::1]", &["127.0.0.1:7", "[::1]:5"], &["127.0.0.1:7", "[::1]:6"]);
+        check("-U 6 -s /s", &[], &[]);
+        let args = Cli::try_parse_from(["memcached", "-U", "6"]).expect("flags").args;
+        let asked = Asked::new(&args, Started::AsMemcached).expect("options");
+        assert_eq!(asked.server.udp, ["127.0.0.1:6".parse().expect("an address")]);
+        let notes = read("-U 6 -s /s").expect("accepted").notes;
+        assert!(notes[0].starts_with("-U (--udp-port)"), "{notes:?}");
+    }
+
+    #[test]
     fn every_long_flag_is_taken() {
         check(
             "--unix-mask=700 --enable-shutdown --port=1 --udp-port=0 --memory-limit=64 --disable-evictions \
@@ -240,7 +266,7 @@ mod tests {
     fn mistakes_name_the_flag_the_value_and_the_rule() {
         refused("-p x", &["--port \"x\"", "from 1 to 65535"]);
         refused("-p 70000", &["--port \"70000\"", "from 1 to 65535"]);
-        refused("-p 0", &["--port 0", "--unix-socket"]);
+        refused("-p 0", &["--port 0", "--unix-socket", "--udp-port"]);
         refused("-m x", &["--memory-limit \"x\"", "not a size"]);
         refused("-m 0", &["--memory-limit \"0\"", "from 1"]);
         refused("-m 1", &["--max-item-size 1m", "at most half of --memory-limit", "1 MiB"]);
@@ -257,7 +283,9 @@ mod tests {
         refused("-b 0", &["--listen-backlog", "'0'"]);
         refused("-f 1", &["--slab-growth-factor", "above 1"]);
         refused("-n 0", &["--slab-min-size", "'0'"]);
-        refused("-U x", &["--udp-port", "\"x\""]);
+        refused("-U x", &["--udp-port \"x\"", "from 1 to 65535"]);
+        refused("-U 5 -l 0.0.0.0", &["--udp-port 5", "0.0.0.0:5", "every address", "--listen"]);
+        refused("-U 5 -l *", &["--udp-port 5", "every address"]);
         refused("-o foo", &["-o \"foo\"", "no such option"]);
         refused("-P", &["--pidfile"]);
         refused("--foo", &["--foo"]);
@@ -269,8 +297,6 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_refused_by_name() {
-        refused("-U 11211", &["-U (--udp-port) 11211", "no UDP yet"]);
-        refused("-U -1", &["-U (--udp-port) -1", "no UDP yet"]);
         refused("-Z", &["-Z (--enable-ssl)", "no TLS yet"]);
         refused("-Y /no/such/file", &["-Y (--auth-file)", "/no/such/file"]);
         refused("-e /f", &["-e (--memory-file)"]);

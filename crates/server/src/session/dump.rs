@@ -24,6 +24,10 @@ impl Session {
         line_len: usize,
         out: &mut Vec<u8>,
     ) -> Step {
+        if self.datagram {
+            // Without an answer, as memcached.
+            return Step::Close(line_len);
+        }
         if !cx.engine.options.dump_enabled {
             out.extend_from_slice(match format {
                 DumpFormat::Meta => text::METADUMP_NOT_ALLOWED,

@@ -3,7 +3,6 @@
 //! A command with many keys stops when the output is full and is decoded again when it has drained: its line
 //! stays with the loop, the session only counts the keys that are done.
 
-use net::limits::OUTPUT_HIGH;
 use proto::reply::put_value;
 use proto::reply::text;
 use proto::request::{Gat, Get, Keys, Touch};
@@ -83,7 +82,7 @@ impl Session {
         let before = std::mem::take(&mut self.progress);
         let mut keys = keys.enumerate().skip(before);
         while let Some((done, key)) = keys.next() {
-            if out.len() >= OUTPUT_HIGH {
+            if out.len() >= self.output_high() {
                 return self.pause(claim_before, done);
             }
             if done > 0 && done % KEYS_AHEAD_MAX == 0 {

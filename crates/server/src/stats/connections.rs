@@ -1,27 +1,37 @@
-//! `stats conns`: who is connected.
+//! `stats conns`: who is connected, and the UDP sockets, which memcached counts as connections too.
 //!
 //! Each worker enters and removes its connections; the answer reads all. The lock is taken once in a
 //! connection's life and by `stats conns`, never for a request.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::reply::put_stat;
 
+use crate::clock::Now;
 use crate::engine::Context;
 
 /// All connections, by worker and the connection's index there.
 #[derive(Debug, Default)]
 pub(crate) struct Registry(Mutex<BTreeMap<(usize, usize), Arc<Entry>>>);
 
-/// One connection.
+/// One connection, or a UDP socket.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// Of a UDP socket, its own address.
     pub(crate) peer: String,
-    pub(crate) local: String,
+    /// `None` for a UDP socket.
+    pub(crate) local: Option<String>,
     /// On the store's clock; written by the connection's worker.
     pub(crate) last_command_ms: AtomicU64,
+}
+
+impl Entry {
+    pub(crate) fn udp(address: SocketAddr, now: Now) -> Self {
+        Self { peer: format!("udp:{address}"), local: None, last_command_ms: now.store_ms.into() }
+    }
 }
 
 impl Registry {
@@ -38,11 +48,19 @@ pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
     let entries = cx.engine.registry.0.lock().unwrap_or_else(PoisonError::into_inner);
     for (&(worker, index), entry) in entries.iter() {
         // Tools want one number; descriptors are the loop's business.
-        let id = index * cx.engine.options.threads + worker;
+        let id = index * cx.engine.counters.len() + worker;
         let idle_ms = cx.now.store_ms.saturating_sub(entry.last_command_ms.load(Ordering::Relaxed));
+        if entry.local.is_none() {
+            put_stat(out, format_args!("{id}:UDP"), "UDP");
+        }
         put_stat(out, format_args!("{id}:addr"), &entry.peer);
-        put_stat(out, format_args!("{id}:listen_addr"), &entry.local);
-        put_stat(out, format_args!("{id}:state"), "conn_parse_cmd");
+        match &entry.local {
+            Some(local) => {
+                put_stat(out, format_args!("{id}:listen_addr"), local);
+                put_stat(out, format_args!("{id}:state"), "conn_parse_cmd");
+            }
+            None => put_stat(out, format_args!("{id}:state"), "conn_read"),
+        }
         put_stat(out, format_args!("{id}:secs_since_last_cmd"), idle_ms / 1000);
     }
 }

@@ -38,7 +38,9 @@ fn write_process(cx: &Context<'_>, out: &mut Vec<u8>) {
 fn write_connections(engine: &Engine, out: &mut Vec<u8>) {
     let (current, total, rejected) = engine.network().map_or((0, 0, 0), |network| {
         let stats = &network.connections;
-        (load(&stats.current), load(&stats.total), load(&stats.rejected))
+        // Its UDP sockets memcached counts as connections.
+        let udp = network.udp_ports.len() as u64;
+        (load(&stats.current) + udp, load(&stats.total) + udp, load(&stats.rejected))
     });
     put_stat(out, "max_connections", engine.options.max_connections);
     put_stat(out, "curr_connections", current);

@@ -22,7 +22,8 @@ fn write_network(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "maxconns", options.max_connections);
     let bound = engine.network().and_then(|network| network.ports.first());
     put_stat(out, "tcpport", bound.or(options.listen.first()).map_or(0, std::net::SocketAddr::port));
-    put_stat(out, "udpport", 0);
+    let bound = engine.network().and_then(|network| network.udp_ports.first());
+    put_stat(out, "udpport", bound.or(options.udp.first()).map_or(0, std::net::SocketAddr::port));
     match options.listen.first() {
         Some(address) => put_stat(out, "inter", address.ip()),
         None => put_stat(out, "inter", "NULL"),

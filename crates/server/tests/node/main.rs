@@ -15,3 +15,4 @@ mod replay;
 mod script;
 mod scripts;
 mod sockets;
+mod udp;
