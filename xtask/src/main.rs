@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
 mod clients;
+mod fuzz;
 mod steps;
 mod tidy;
 
@@ -25,7 +26,12 @@ usage: cargo xtask <command>
   doc       rustdoc, warnings are errors
   test      unit, script and integration tests of all crates
   clients   real memcached clients against a node and a whole cluster; fetches what it needs
-            (Debian: libmemcached-tools memcached python3-venv; PyPI: tests/clients/requirements.txt)";
+            (Debian: libmemcached-tools memcached python3-venv; PyPI: tests/clients/requirements.txt)
+
+not a part of ci, since its build alone takes a minute or two:
+
+  fuzz [TARGET]... [--seconds N]   fuzz targets under libFuzzer, 60 s each; see docs/testing.md
+  fuzz [TARGET]... --minimise      keep few inputs that reach much in fuzz/corpus/";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -43,6 +49,7 @@ fn run(args: &[String]) -> Result<()> {
     env::set_current_dir(&root).with_context(|| format!("enter {}", root.display()))?;
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["ci"] => ci(),
+        ["fuzz", args @ ..] => fuzz::run(args),
         [name] => match STEPS.iter().find(|(step, _)| step == name) {
             Some((_, step)) => step(),
             None => bail!("unknown command \"{name}\"\n\n{USAGE}"),
