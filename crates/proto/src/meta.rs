@@ -27,14 +27,39 @@ pub use reply::{MeDetails, MetaCode, MetaLine, MetaReply, put_me};
 
 pub(crate) use reply::decode as decode_reply;
 
+use crate::reply::text;
 use crate::request::Refusal;
 use crate::tokens::Tokens;
-use flags::Options;
+use flags::{Options, Wrong};
 
 /// The words of a meta command that has no length: key and flags.
-fn key_and_flags<'a>(mut tokens: Tokens<'a>) -> Result<(MetaKey<'a>, Flags<'a>, Options), Refusal> {
-    let word = key::word(&mut tokens)?;
-    let flags = Flags::counted(tokens, 2)?;
-    let options = flags.parse().map_err(Refusal::line)?;
-    Ok((MetaKey::checked(word, options.base64).map_err(Refusal::line)?, flags, options))
+#[inline]
+fn key_and_flags<'a>(mut tokens: Tokens<'a>) -> Result<(MetaKey<'a>, Flags<'a>, Options), Wrong> {
+    let word = tokens.next().ok_or(Wrong::Line)?;
+    checked(word, tokens, 2)
+}
+
+/// Key and flags, of which `words` words were before the flags.
+#[inline]
+fn checked<'a>(
+    word: &'a [u8],
+    tokens: Tokens<'a>,
+    words: usize,
+) -> Result<(MetaKey<'a>, Flags<'a>, Options), Wrong> {
+    let flags = Flags::new(tokens);
+    let Some((key, options)) = flags.counted(words).and_then(|()| {
+        let options = flags.parse().ok()?;
+        Some((MetaKey::checked(word, options.base64)?, options))
+    }) else {
+        return Err(flags.wrong(word, words));
+    };
+    Ok((key, flags, options))
+}
+
+/// What is wrong, after which the connection goes on.
+fn refuse(wrong: Wrong) -> Refusal {
+    match wrong {
+        Wrong::Line => Refusal::line(text::BAD_FORMAT),
+        Wrong::Flag(reply) => Refusal::line(reply),
+    }
 }

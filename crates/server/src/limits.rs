@@ -36,9 +36,6 @@ pub const DATAGRAM_READ_LEN: usize = 1 << 20;
 /// message may be longer.
 pub const DATAGRAM_REPLY_LEN: usize = 1 << 20;
 
-/// Longest number that incr and decr take for one: 2^64 has 20 digits. Longer values are non-numeric.
-pub const NUMBER_LEN_MAX: usize = 20;
-
 /// Longest SASL message in bytes; a longer one is refused (`Invalid arguments`) and swallowed. Holds the longest
 /// user twice and the longest password.
 pub const SASL_MESSAGE_LEN_MAX: usize = 1024;

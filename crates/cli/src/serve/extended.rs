@@ -98,6 +98,8 @@ const WORDS: &[(&str, Value, Becomes)] = &[
     ("no_modern", Plain, Nothing("it changes defaults of slabs and LRU lists only")),
     ("drop_privileges", Plain, Refused("system calls cannot be given up yet")),
     ("no_drop_privileges", Plain, SoAlready),
+    // Known to memcached's builds for its own tests.
+    ("relaxed_privileges", Plain, SoAlready),
     ("sock_cookie_id", Number(ANY), Refused("sockets cannot be marked yet")),
     ("ssl_chain_cert", Text, TLS),
     ("ssl_key", Text, TLS),

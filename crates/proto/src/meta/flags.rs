@@ -1,9 +1,10 @@
 //! The flags of a meta command: in their order, and what they mean.
 
+use super::MetaKey;
 use super::ms::MsMode;
-use crate::limits::{META_OPAQUE_LEN_MAX, META_TOKENS_MAX};
+use crate::limits::{KEY_LEN_MAX, META_OPAQUE_LEN_MAX, META_TOKENS_MAX};
 use crate::reply::text;
-use crate::request::{ArithVerb, Refusal};
+use crate::request::ArithVerb;
 use crate::tokens::{self, Tokens, unsigned};
 
 /// One flag.
@@ -29,12 +30,9 @@ impl<'a> Flags<'a> {
         Self(tokens)
     }
 
-    /// The rest of a command that has had `words` words already; refused when there are too many of them.
-    pub(super) fn counted(tokens: Tokens<'a>, words: usize) -> Result<Self, Refusal> {
-        if words + tokens.count() > META_TOKENS_MAX {
-            return Err(Refusal::line(text::FLAGS_TOO_LONG));
-        }
-        Ok(Self(tokens))
+    /// `None` if there are too many, in a command that has `words` words before them.
+    pub(super) fn counted(self, words: usize) -> Option<()> {
+        (words + self.0.count() <= META_TOKENS_MAX).then_some(())
     }
 
     /// What the flags mean, or the error line of the first that is illegal.
@@ -46,6 +44,46 @@ impl<'a> Flags<'a> {
         }
         Ok(options)
     }
+
+    /// What is wrong with a command that is not legal, as memcached tells it: the last of its bad tokens, unless
+    /// there is a letter that ends the search for more.
+    #[cold]
+    pub(super) fn wrong(self, word: &[u8], words: usize) -> Wrong {
+        if self.into_iter().any(|flag| !matches!(flag.letter, b'A'..=b'z' | b'0'..=b'9')) {
+            return Wrong::Line;
+        }
+        if word.len() > KEY_LEN_MAX {
+            return Wrong::Flag(text::BAD_FORMAT);
+        }
+        if self.counted(words).is_none() {
+            return Wrong::Flag(text::FLAGS_TOO_LONG);
+        }
+        let mut options = Options::default();
+        let mut reply = text::BAD_FORMAT;
+        for flag in self {
+            if let Err(end) = options.see(flag.letter) {
+                return Wrong::Flag(end);
+            }
+            match options.set(flag) {
+                // It has no text of its own.
+                Err(text::BAD_FORMAT) | Ok(()) => {}
+                Err(bad) => reply = bad,
+            }
+            if flag.letter == b'b' && MetaKey::checked(word, true).is_none() {
+                reply = text::ERROR_DECODING_KEY;
+            }
+        }
+        Wrong::Flag(reply)
+    }
+}
+
+/// What is wrong with a meta command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is not even taken apart: a word is missing, or a flag starts with no letter and no digit.
+    Line,
+    /// Its key or one of its flags, and what to say.
+    Flag(&'static [u8]),
 }
 
 impl<'a> Iterator for Flags<'a> {
@@ -101,6 +139,8 @@ pub(super) struct Options {
     pub(super) initial: Option<u64>,
     /// First byte of M; `Some(None)` for a bare M.
     mode: Option<Option<u8>>,
+    /// O is longer than may be.
+    is_opaque_too_long: bool,
 }
 
 impl Options {
@@ -129,17 +169,23 @@ impl Options {
             b'x' => self.drop_value = true,
             b'C' => self.cas = Some(number()?),
             b'E' => self.new_cas = Some(number()?),
-            b'D' => self.delta = Some(number()?),
-            b'J' => self.initial = Some(number()?),
+            b'D' => self.delta = Some(unsigned(token).ok_or(text::INVALID_DELTA_VALUE)?),
+            b'J' => self.initial = Some(unsigned(token).ok_or(text::INVALID_INITIAL_VALUE)?),
             b'N' => self.vivify = Some(exptime()?),
             b'R' => self.recache = Some(exptime()?),
             b'T' => self.exptime = Some(exptime()?),
             b'F' => self.client_flags = Some(client_flags(token).ok_or(text::BAD_FORMAT)?),
             b'M' => self.mode = Some(token.first().copied()),
-            b'O' if token.len() >= META_OPAQUE_LEN_MAX => return Err(text::OPAQUE_TOO_LONG),
+            b'O' => self.is_opaque_too_long = token.len() >= META_OPAQUE_LEN_MAX,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Refuses an opaque that is too long; asked last.
+    #[inline]
+    pub(super) fn check_opaque(&self) -> Result<(), &'static [u8]> {
+        if self.is_opaque_too_long { Err(text::OPAQUE_TOO_LONG) } else { Ok(()) }
     }
 
     /// The mode of an `ms`.

@@ -2,9 +2,6 @@
 
 use super::base64;
 use crate::limits::KEY_LEN_MAX;
-use crate::reply::text;
-use crate::request::Refusal;
-use crate::tokens::Tokens;
 
 /// A key as it stands on the wire, and what that means. Checked: its length is legal and it decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +40,9 @@ impl<'a> MetaKey<'a> {
     }
 
     /// A word as a key, if it is one.
-    pub(super) fn checked(wire: &'a [u8], base64: bool) -> Result<Self, &'static [u8]> {
-        if base64 && !is_base64(wire) {
-            return Err(text::ERROR_DECODING_KEY);
-        }
-        Ok(Self { wire, base64 })
+    #[inline]
+    pub(super) fn checked(wire: &'a [u8], base64: bool) -> Option<Self> {
+        (wire.len() <= KEY_LEN_MAX && (!base64 || is_base64(wire))).then_some(Self { wire, base64 })
     }
 }
 
@@ -65,9 +60,4 @@ pub fn put_key(out: &mut Vec<u8>, key: &[u8], as_base64: bool) {
 fn is_base64(wire: &[u8]) -> bool {
     let mut scratch: KeyScratch = [0; _];
     base64::decode(wire, &mut scratch).is_some()
-}
-
-/// The key's word; its length is checked first of all.
-pub(super) fn word<'a>(tokens: &mut Tokens<'a>) -> Result<&'a [u8], Refusal> {
-    tokens.next().filter(|word| word.len() <= KEY_LEN_MAX).ok_or(Refusal::line(text::BAD_FORMAT))
 }

@@ -1,7 +1,7 @@
 //! `ma <key> <flag>*`: increment and decrement.
 
-use super::md::one_text;
-use super::{Flags, MetaKey, key_and_flags};
+use super::{Flags, MetaKey, Wrong, key_and_flags, refuse};
+use crate::reply::text;
 use crate::request::{ArithVerb, Refusal, Request};
 use crate::tokens::Tokens;
 
@@ -27,7 +27,7 @@ pub struct Ma<'a> {
     pub new_cas: Option<u64>,
     /// v: return the number.
     pub value: bool,
-    /// q: no `HD`.
+    /// q: no reply but `NF`, `NS` and `EX`.
     pub quiet: bool,
     /// In their order.
     pub flags: Flags<'a>,
@@ -35,9 +35,11 @@ pub struct Ma<'a> {
 
 pub(crate) fn decode(tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
     let (key, flags, options) = key_and_flags(tokens).map_err(one_text)?;
+    let mode = options.ma_mode().map_err(Refusal::line)?;
+    options.check_opaque().map_err(Refusal::line)?;
     Ok(Request::Ma(Ma {
         key,
-        mode: options.ma_mode().map_err(Refusal::line)?,
+        mode,
         delta: options.delta.unwrap_or(1),
         initial: options.initial.unwrap_or(0),
         vivify: options.vivify,
@@ -48,4 +50,12 @@ pub(crate) fn decode(tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
         quiet: options.quiet,
         flags,
     }))
+}
+
+/// This command has one text for everything that its key or a flag can be wrong in.
+fn one_text(wrong: Wrong) -> Refusal {
+    match wrong {
+        Wrong::Line => refuse(wrong),
+        Wrong::Flag(_) => Refusal::line(text::INVALID_OR_DUPLICATE_FLAG),
+    }
 }

@@ -1,7 +1,6 @@
 //! `md <key> <flag>*`: delete, mark stale, or empty.
 
-use super::{Flags, MetaKey, key_and_flags};
-use crate::reply::text;
+use super::{Flags, MetaKey, key_and_flags, refuse};
 use crate::request::{Refusal, Request};
 use crate::tokens::Tokens;
 
@@ -27,7 +26,8 @@ pub struct Md<'a> {
 }
 
 pub(crate) fn decode(tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
-    let (key, flags, options) = key_and_flags(tokens).map_err(one_text)?;
+    let (key, flags, options) = key_and_flags(tokens).map_err(refuse)?;
+    options.check_opaque().map_err(Refusal::line)?;
     Ok(Request::Md(Md {
         key,
         cas: options.cas,
@@ -38,14 +38,4 @@ pub(crate) fn decode(tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
         quiet: options.quiet,
         flags,
     }))
-}
-
-/// `md` and `ma` have one text for everything that a flag can be wrong in, but for a long opaque.
-pub(super) fn one_text(refusal: Refusal) -> Refusal {
-    match refusal.reply {
-        text::INVALID_FLAG | text::DUPLICATE_FLAG | text::BAD_TOKEN | text::ERROR_DECODING_KEY => {
-            Refusal::line(text::INVALID_OR_DUPLICATE_FLAG)
-        }
-        _ => refusal,
-    }
 }

@@ -1,6 +1,6 @@
 //! `me <key> [b]`: what is known of an item, for people.
 
-use super::{Flags, MetaKey, key};
+use super::{Flags, MetaKey};
 use crate::reply::text;
 use crate::request::{Refusal, Request};
 use crate::tokens::Tokens;
@@ -15,9 +15,10 @@ pub struct Me<'a> {
 }
 
 pub(crate) fn decode(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
-    let word = key::word(&mut tokens)?;
+    let bad = Refusal::line(text::BAD_FORMAT);
+    let word = tokens.next().ok_or(bad)?;
     let flags = Flags::new(tokens);
     let base64 = flags.token(b'b').is_some();
-    let key = MetaKey::checked(word, base64).map_err(|_| Refusal::line(text::BAD_FORMAT))?;
+    let key = MetaKey::checked(word, base64).ok_or(bad)?;
     Ok(Request::Me(Me { key, flags }))
 }

@@ -1,6 +1,6 @@
 //! `mg <key> <flag>*`: get.
 
-use super::{Flags, MetaKey, key_and_flags};
+use super::{Flags, MetaKey, key_and_flags, refuse};
 use crate::request::{Refusal, Request};
 use crate::tokens::Tokens;
 
@@ -32,7 +32,8 @@ pub struct Mg<'a> {
 }
 
 pub(crate) fn decode(tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
-    let (key, flags, options) = key_and_flags(tokens)?;
+    let (key, flags, options) = key_and_flags(tokens).map_err(refuse)?;
+    options.check_opaque().map_err(Refusal::line)?;
     Ok(Request::Mg(Mg {
         key,
         value: options.value,

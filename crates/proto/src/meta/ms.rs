@@ -1,9 +1,9 @@
 //! `ms <key> <length> <flag>*`: store; a data block of `length` bytes and `\r\n` follows.
 //!
-//! With a legal length, a bad flag is answered and the data block swallowed. Without one nothing is known to
-//! swallow; nor does memcached swallow where the key is too long or the flags are too many.
+//! With a legal length, a bad key or flag is answered and the data block swallowed. Without one nothing is known to
+//! swallow, nor does memcached look for the length where a flag starts with what is no letter and no digit.
 
-use super::{Flags, MetaKey, key};
+use super::{Flags, MetaKey, Wrong, checked};
 use crate::reply::text;
 use crate::request::storage::value_len;
 use crate::request::{Refusal, Request, Then};
@@ -52,20 +52,23 @@ pub enum MsMode {
 }
 
 pub(crate) fn decode(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
-    let key = key::word(&mut tokens)?;
-    let value_len = tokens.next().and_then(value_len).ok_or(Refusal::line(text::BAD_FORMAT))?;
-    let flags = Flags::counted(tokens, 3)?;
-    ms(key, value_len, flags)
-        .map(Request::Ms)
-        .map_err(|reply| Refusal { reply, then: Then::Swallow(value_len + b"\r\n".len()) })
+    let bad = Refusal::line(text::BAD_FORMAT);
+    let word = tokens.next().ok_or(bad)?;
+    let value_len = tokens.next().and_then(value_len).ok_or(bad)?;
+    ms(word, value_len, tokens).map(Request::Ms).map_err(|wrong| match wrong {
+        Wrong::Line => bad,
+        Wrong::Flag(reply) => Refusal { reply, then: Then::Swallow(value_len + b"\r\n".len()) },
+    })
 }
 
-fn ms<'a>(key: &'a [u8], value_len: usize, flags: Flags<'a>) -> Result<Ms<'a>, &'static [u8]> {
-    let options = flags.parse()?;
+fn ms<'a>(word: &'a [u8], value_len: usize, tokens: Tokens<'a>) -> Result<Ms<'a>, Wrong> {
+    let (key, flags, options) = checked(word, tokens, 3)?;
+    let mode = options.ms_mode().map_err(Wrong::Flag)?;
+    options.check_opaque().map_err(Wrong::Flag)?;
     Ok(Ms {
-        key: MetaKey::checked(key, options.base64)?,
+        key,
         value_len,
-        mode: options.ms_mode()?,
+        mode,
         client_flags: options.client_flags.unwrap_or(0),
         exptime: options.exptime.unwrap_or(0),
         cas: options.cas,

@@ -71,10 +71,14 @@ lines! {
     INVALID_FLAG = "CLIENT_ERROR invalid flag";
     /// A letter twice.
     DUPLICATE_FLAG = "CLIENT_ERROR duplicate flag";
-    /// Anything wrong with a flag of `ma` or `md`.
+    /// Anything wrong with the key or a flag of `ma`.
     INVALID_OR_DUPLICATE_FLAG = "CLIENT_ERROR invalid or duplicate flag";
     /// Not a number where a flag needs one.
     BAD_TOKEN = "CLIENT_ERROR bad token in command line format";
+    /// The D of a meta command is no number.
+    INVALID_DELTA_VALUE = "CLIENT_ERROR invalid numeric delta value";
+    /// The J of a meta command is no number.
+    INVALID_INITIAL_VALUE = "CLIENT_ERROR invalid numeric initial value";
     /// Not base64.
     ERROR_DECODING_KEY = "CLIENT_ERROR error decoding key";
     /// An opaque of more than 31 bytes.

@@ -70,7 +70,7 @@ pub struct CacheMemlimit {
 
 pub(super) fn decode_cache_memlimit(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
     let noreply = is_noreply(tokens);
-    let limit_mb = needed(&mut tokens)?;
+    let limit_mb = tokens.next().ok_or(Refusal::line(text::ERROR))?;
     let limit_mb = unsigned_plus(limit_mb).ok_or(Refusal::unless(noreply, text::ERROR))?;
     Ok(Request::CacheMemlimit(CacheMemlimit { limit_mb, noreply }))
 }

@@ -1,10 +1,10 @@
 //! `set|add|replace|append|prepend <key> <flags> <exptime> <length> [noreply]` and
 //! `cas <key> <flags> <exptime> <length> <cas> [noreply]`; a data block of `length` bytes and `\r\n` follows.
 //!
-//! A line refused here leaves its data block in the stream, where it is read as commands: memcached does the
-//! same, and a client that sends such lines has lost its place anyway.
+//! With a legal length, anything else that is wrong with a line is answered and its data block swallowed. Without
+//! one nothing is known to swallow, and what follows is read as commands.
 
-use super::{Refusal, Request, checked_key, is_noreply, needed};
+use super::{Refusal, Request, Then, checked_key, is_noreply, needed};
 use crate::limits::VALUE_LEN_MAX;
 use crate::reply::text;
 use crate::tokens::{Tokens, signed, unsigned_plus};
@@ -61,15 +61,14 @@ impl StorageVerb {
 pub(super) fn decode(mut tokens: Tokens<'_>, verb: StorageVerb) -> Result<Request<'_>, Refusal> {
     let words = Words::split(&mut tokens)?;
     let noreply = is_noreply(tokens);
-    words.storage(verb, noreply)
+    words.storage(Some(verb), noreply)
 }
 
 pub(super) fn decode_cas(mut tokens: Tokens<'_>) -> Result<Request<'_>, Refusal> {
     let words = Words::split(&mut tokens)?;
-    let cas = needed(&mut tokens)?;
     let noreply = is_noreply(tokens);
-    let cas = unsigned_plus(cas).ok_or(Refusal::unless(noreply, text::BAD_FORMAT))?;
-    words.storage(StorageVerb::Cas(cas), noreply)
+    let cas = tokens.next().and_then(unsigned_plus);
+    words.storage(cas.map(StorageVerb::Cas), noreply)
 }
 
 /// The words that all storage commands have.
@@ -77,7 +76,7 @@ struct Words<'a> {
     key: &'a [u8],
     flags: &'a [u8],
     exptime: &'a [u8],
-    value_len: &'a [u8],
+    value_len: usize,
 }
 
 impl<'a> Words<'a> {
@@ -87,18 +86,28 @@ impl<'a> Words<'a> {
             key: needed(tokens)?,
             flags: needed(tokens)?,
             exptime: needed(tokens)?,
-            value_len: needed(tokens)?,
+            // Without it the words are not even looked at for a noreply.
+            value_len: value_len(needed(tokens)?).ok_or(Refusal::line(text::BAD_FORMAT))?,
         })
     }
 
+    /// `verb`: `None` where the line has not said it.
     #[inline]
-    fn storage(self, verb: StorageVerb, noreply: bool) -> Result<Request<'a>, Refusal> {
+    fn storage(self, verb: Option<StorageVerb>, noreply: bool) -> Result<Request<'a>, Refusal> {
+        let value_len = self.value_len;
+        self.checked(verb, noreply)
+            .map(Request::Storage)
+            .map_err(|refusal| Refusal { then: Then::Swallow(value_len + b"\r\n".len()), ..refusal })
+    }
+
+    #[inline]
+    fn checked(self, verb: Option<StorageVerb>, noreply: bool) -> Result<Storage<'a>, Refusal> {
         let bad = Refusal::unless(noreply, text::BAD_FORMAT);
         let key = checked_key(self.key, noreply)?;
         let flags = unsigned_plus(self.flags).ok_or(bad)? as u32;
         let exptime = i64::from(signed(self.exptime).ok_or(bad)? as i32);
-        let value_len = value_len(self.value_len).ok_or(bad)?;
-        Ok(Request::Storage(Storage { verb, key, flags, exptime, value_len, noreply }))
+        let verb = verb.ok_or(bad)?;
+        Ok(Storage { verb, key, flags, exptime, value_len: self.value_len, noreply })
     }
 }
 

@@ -7,7 +7,6 @@ use store::{BucketGuard, Key, Put};
 
 use super::{Session, answer, refuse};
 use crate::engine::{Context, mutation};
-use crate::limits::NUMBER_LEN_MAX;
 
 /// What to do to a stored number.
 #[derive(Clone, Copy, Debug)]
@@ -122,11 +121,9 @@ pub(super) fn count_miss(cx: &Context<'_>, verb: ArithVerb) {
     }
 }
 
-/// A stored value as a number: spaces, digits that fit 64 bits, and then nothing or a space.
+/// A stored value as a number: spaces, digits that fit 64 bits, and then nothing or a space, which ends what is
+/// looked at.
 fn stored_number(value: &[u8]) -> Option<u64> {
-    if value.len() > NUMBER_LEN_MAX {
-        return None;
-    }
     let value = value.trim_ascii_start();
     let value = value.strip_prefix(b"+").unwrap_or(value);
     let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());

@@ -54,9 +54,8 @@ impl Door {
         match announced(input.get(..end).unwrap_or_default()) {
             None => out.extend_from_slice(text::UNAUTHENTICATED),
             Some(len) if len > AUTH_TOKEN_LEN_MAX => {
-                // What follows is no command, and too long to be waited for.
+                // It is not waited for; line for line, what follows is refused as well.
                 out.extend_from_slice(text::AUTH_TOKEN_TOO_LONG);
-                return Step::Close(end + 1);
             }
             len => self.token_len = len,
         }

@@ -28,8 +28,7 @@ impl Session {
         });
         let code = match result {
             Err(refused) => return meta::refuse(cx, refused, &ma.key, ma.flags, out),
-            // An item that was created is news.
-            Ok(Done::Added(_, false)) if ma.quiet => return,
+            Ok(Done::Added(..)) if ma.quiet => return,
             Ok(Done::Added(sum, created)) => return put_sum(cx, ma, &sum, created, out),
             Ok(Done::Not(NoSum::Missing)) => MetaCode::Nf,
             Ok(Done::Not(NoSum::OtherCas)) => MetaCode::Ex,

@@ -1,5 +1,7 @@
 //! The outside judge: the installed memcached answers the same scripts. What differs by version or by decision
-//! is listed with its reason in `tests/memcached-differences.txt`.
+//! is listed with its reason in `tests/memcached-differences.txt`, for Debian's version, and in
+//! `tests/memcached-1.6.45-differences.txt`, for the version that this node follows; where that one is the first
+//! `memcached` in the PATH, it is the judge.
 //!
 //! Scripts with options that memcached can't be given (`ours`, `clock`, managed mode) are left out.
 
@@ -174,11 +176,11 @@ struct Differences(BTreeMap<String, String>);
 impl Differences {
     /// Those of a version; `None` if they are not known.
     fn load(version: &str) -> Option<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/memcached-differences.txt");
-        let text = std::fs::read_to_string(path).unwrap();
-        if !text.lines().any(|line| line == format!("version {version}")) {
-            return None;
-        }
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let text = ["memcached-differences.txt", "memcached-1.6.45-differences.txt"]
+            .map(|name| std::fs::read_to_string(tests.join(name)).unwrap())
+            .into_iter()
+            .find(|text| text.lines().any(|line| line == format!("version {version}")))?;
         let mut listed = BTreeMap::new();
         for entry in text.split("\n@ ").skip(1) {
             let (place, rest) = entry.split_once('\n').unwrap();
