@@ -1,19 +1,15 @@
-//! Measures the engine alone: memory for each item, time for each operation, hits over a trace.
+//! Measures the engine alone: memory for each item, time for each operation.
 //!
 //! ```text
 //! cargo bench -p doled-store --bench engine -- memory
 //! cargo bench -p doled-store --bench engine -- mixed
 //! cargo bench -p doled-store --bench engine -- speed
 //! cargo bench -p doled-store --bench engine -- buckets [ITEMS]
-//! cargo bench -p doled-store --bench engine -- trace FILE [i32|i64|oltp]
 //! ```
-//! A trace file may be compressed (`.xz`, `.zst`: the tools must be installed). Without an argument nothing is
-//! measured, so that a plain `cargo bench` or `cargo test --benches` only shows that it compiles.
+//! Without an argument nothing is measured, so that a plain `cargo bench` or `cargo test --benches` only shows
+//! that it compiles.
 #![allow(clippy::print_stdout, reason = "prints its tables")]
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, Read};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use doled_store::{BUCKET_COUNT, Change, Key, Put, Store, StoreOptions};
@@ -29,9 +25,7 @@ fn main() {
         ["speed"] => speed(),
         ["buckets"] => buckets(10_000_000),
         ["buckets", count] => buckets(count.parse().expect("a number of items")),
-        ["trace", path] => trace(path, "i64"),
-        ["trace", path, format] => trace(path, format),
-        _ => println!("engine: memory | mixed | speed | buckets [ITEMS] | trace FILE [i32|i64|oltp]"),
+        _ => println!("engine: memory | mixed | speed | buckets [ITEMS]"),
     }
 }
 
@@ -285,166 +279,4 @@ fn time_batches(names: &[[u8; 16]], len: usize, run: impl FnMut(&[[u8; 16]])) ->
 fn name_of(head: &str, n: u64) -> [u8; 16] {
     let text = format!("{head}{n:013}");
     *text.as_bytes().first_chunk().expect("sixteen bytes")
-}
-
-/// Get, then set on a miss; the models get as many items as the store held.
-fn trace(path: &str, format: &str) {
-    let keys = read_trace(path, format);
-    let unique = keys.iter().collect::<std::collections::BTreeSet<_>>().len();
-    println!("{} requests, {unique} keys", keys.len());
-    println!("share   items    store    LRU      memcached  misses against memcached");
-    let value = [b'v'; 400];
-    for share in [0.01, 0.03, 0.1, 0.3] {
-        let store = store((unique as f64 * share * 460.0 * 1.06) as u64);
-        let (mut misses, mut held, mut looks) = (0, 0, 0);
-        for (n, request) in keys.iter().enumerate() {
-            let name = format!("{request:016x}");
-            if store.get(key(name.as_bytes()), n as u64, true, |_| ()).is_err() {
-                misses += 1;
-                set(&store, name.as_bytes(), n as u64, 0, &value);
-            }
-            if n > keys.len() / 4 && n % 1000 == 0 {
-                held += store.stats().items;
-                looks += 1;
-            }
-        }
-        let items = (held / looks).max(16) as usize;
-        let mine = misses as f64 / keys.len() as f64;
-        let lru = Lru::misses(&keys, items);
-        let memcached = Segmented::misses(&keys, items);
-        let change = (mine / memcached - 1.0) * 100.0;
-        println!("{share:<7} {items:<8} {mine:.4}   {lru:.4}   {memcached:.4}     {change:+.1} %");
-    }
-}
-
-fn read_trace(path: &str, format: &str) -> Vec<u64> {
-    let tool = match path.rsplit('.').next() {
-        Some("xz") => "xz",
-        Some("zst") => "zstd",
-        _ => "cat",
-    };
-    let mut command = Command::new(tool);
-    if tool != "cat" {
-        command.arg("-dc");
-    }
-    let mut child = command.arg(path).stdout(Stdio::piped()).spawn().expect("the tool is installed");
-    let mut output = std::io::BufReader::new(child.stdout.take().expect("piped"));
-    let mut keys = Vec::new();
-    if format == "oltp" {
-        for line in output.lines() {
-            let line = line.expect("text");
-            let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().expect("a number"));
-            let (start, count) = (numbers.next().expect("start"), numbers.next().expect("count"));
-            keys.extend(start..start + count);
-        }
-    } else {
-        let mut bytes = Vec::new();
-        output.read_to_end(&mut bytes).expect("readable");
-        let wide = if format == "i32" { 4 } else { 8 };
-        keys.extend(
-            bytes.chunks_exact(wide).map(|key| key.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))),
-        );
-    }
-    assert!(child.wait().expect("ended").success() && !keys.is_empty(), "{path} is a trace");
-    keys
-}
-
-/// Plain LRU.
-#[derive(Default)]
-struct Lru {
-    order: BTreeMap<u64, u64>,
-    stamps: HashMap<u64, u64>,
-    clock: u64,
-}
-
-impl Lru {
-    fn misses(keys: &[u64], capacity: usize) -> f64 {
-        let mut lru = Self::default();
-        let mut misses = 0;
-        for key in keys {
-            misses += u64::from(!lru.stamps.contains_key(key));
-            lru.put(*key);
-            if lru.stamps.len() > capacity {
-                lru.pop();
-            }
-        }
-        misses as f64 / keys.len() as f64
-    }
-
-    fn put(&mut self, key: u64) {
-        self.clock += 1;
-        if let Some(old) = self.stamps.insert(key, self.clock) {
-            self.order.remove(&old);
-        }
-        self.order.insert(self.clock, key);
-    }
-
-    fn take(&mut self, key: u64) -> bool {
-        self.stamps.remove(&key).is_some_and(|stamp| self.order.remove(&stamp).is_some())
-    }
-
-    fn pop(&mut self) -> Option<u64> {
-        let (_, key) = self.order.pop_first()?;
-        self.stamps.remove(&key);
-        Some(key)
-    }
-}
-
-/// memcached's HOT, WARM and COLD queues: 20 % and 40 % at most; two uses make an item active.
-#[derive(Default)]
-struct Segmented {
-    queues: [Lru; 3],
-    uses: HashMap<u64, u8>,
-}
-
-const HOT: usize = 0;
-const WARM: usize = 1;
-const COLD: usize = 2;
-
-impl Segmented {
-    fn misses(keys: &[u64], capacity: usize) -> f64 {
-        let mut cache = Self::default();
-        let mut misses = 0;
-        for key in keys {
-            match cache.uses.get_mut(key) {
-                Some(uses) => {
-                    *uses = (*uses + 1).min(2);
-                    if *uses == 2 && cache.queues[COLD].take(*key) {
-                        cache.uses.insert(*key, 1);
-                        cache.queues[WARM].put(*key);
-                    }
-                }
-                None => {
-                    misses += 1;
-                    while cache.uses.len() >= capacity {
-                        cache.evict(capacity);
-                    }
-                    cache.uses.insert(*key, 0);
-                    cache.queues[HOT].put(*key);
-                }
-            }
-            cache.juggle(capacity);
-        }
-        misses as f64 / keys.len() as f64
-    }
-
-    /// Moves the tails of HOT and WARM on while these are over their shares.
-    fn juggle(&mut self, capacity: usize) {
-        for (queue, share) in [(HOT, 20), (WARM, 40)] {
-            while self.queues[queue].stamps.len() * 100 > capacity * share {
-                let Some(key) = self.queues[queue].pop() else { break };
-                let active = self.uses.get(&key) == Some(&2);
-                if active {
-                    self.uses.insert(key, 1);
-                }
-                self.queues[if active { WARM } else { COLD }].put(key);
-            }
-        }
-    }
-
-    fn evict(&mut self, capacity: usize) {
-        self.juggle(capacity);
-        let key = [COLD, WARM, HOT].into_iter().find_map(|queue| self.queues[queue].pop());
-        self.uses.remove(&key.expect("a full cache has items"));
-    }
 }

@@ -10,11 +10,14 @@ use crate::ghost::Ghost;
 use crate::index::{Bucket, Found, Run, Slots, Writes, shorter};
 use crate::item::{Absent, Key};
 use crate::lane::Lane;
-use crate::limits::{LANE_COUNT_MAX, SEGMENTS_FOR_CLASSES, SEGMENTS_PER_LANE};
+use crate::limits::{
+    LANE_COUNT_MAX, SEGMENTS_FOR_CLASSES, SEGMENTS_PER_LANE, SMALL_SHARE_MAX, SMALL_SHARE_MIN,
+    SMALL_SHARE_START, SMALL_SHARE_STEP,
+};
 use crate::pool::Pool;
 use crate::readers::Readers;
 use crate::record::Record;
-use crate::segments::Segments;
+use crate::segments::{Kind, Segments};
 use crate::store::StoreOptions;
 
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Heap {
     /// Segments that can be taken, as of the last look; writers walk a victim while they are few.
     pub(crate) spare: AtomicU64,
     pub(crate) spare_target: u64,
+    /// The small queue's part of the segments, of [`limits::SHARE_WHOLE`](crate::limits).
+    pub(crate) small_share: AtomicU64,
     pub(crate) evict: bool,
     /// Items of different lifetimes go to different segments.
     pub(crate) classes: bool,
@@ -64,6 +69,7 @@ impl Heap {
             wipes: AtomicU64::new(0),
             spare: AtomicU64::new(0),
             spare_target: 2 * lane_count + 1,
+            small_share: AtomicU64::new(SMALL_SHARE_START),
             evict: options.evict,
             classes: segment_count >= SEGMENTS_FOR_CLASSES,
             lanes: (0..lane_count).map(|_| Mutex::default()).collect(),
@@ -139,6 +145,27 @@ impl Heap {
             self.pool().retire_block(block, &self.readers);
         }
         self.bury(at, record.len());
+    }
+
+    /// Whether a use of this item is one for which it is kept longer. Large values are in no segment that could
+    /// be young.
+    pub(crate) fn use_counts(&self, record: Record<'_>) -> bool {
+        self.segments.is_settled(record.at()) || record.block().is_some()
+    }
+
+    /// The queue that a new item goes to. One that was evicted too early also moves the border between the
+    /// queues a little: by more for the small queue, so that both have as many ghosts come back for their size.
+    pub(crate) fn queue_for(&self, hash: u64) -> Kind {
+        let Some(from) = self.ghost.take(hash) else { return Kind::Small };
+        let step = SMALL_SHARE_STEP / self.ghost.item_count().max(1);
+        let _ = self.small_share.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |share| {
+            let moved = match from {
+                Kind::Small => share + step,
+                Kind::Main => share.saturating_sub(step * share / SMALL_SHARE_START),
+            };
+            Some(moved.clamp(SMALL_SHARE_MIN, SMALL_SHARE_MAX))
+        });
+        Kind::Main
     }
 
     /// These bytes of a segment are dead.

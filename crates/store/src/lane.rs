@@ -72,6 +72,7 @@ impl Heap {
             let id = pool.take(wanted.moving, &self.segments, &self.arena)?;
             self.note_spare(&pool);
             self.segments.get(id).reset(wanted.kind);
+            self.segments.set_settled(id, false);
             *open = Some(Open { id, used: 0 });
         }
         let open = open.as_mut().expect("opened just now");
@@ -98,7 +99,7 @@ impl Heap {
 
     fn seal(&self, open: Open, kind: Kind) {
         self.segments.get(open.id).used.store(open.used as u32, Ordering::Relaxed);
-        self.pool().seal(open.id, kind);
+        self.pool().seal(open.id, kind, &self.segments);
     }
 
     fn class(&self, exptime: u32, now_ms: u64) -> usize {

@@ -78,3 +78,19 @@ pub(crate) const FOREIGN_SEQ_MAX: u64 = (1 << 47) - 1;
 /// So many cache lines of an item are prefetched: key and value of the usual small one, which is 130 bytes long
 /// and begins anywhere in a line.
 pub(crate) const ITEM_LINES_AHEAD: u64 = 3;
+
+/// Shares of the segments are counted in parts of this.
+pub(crate) const SHARE_WHOLE: u64 = 1 << 32;
+
+/// The small queue's share of the segments at first, and where it ends up between as the keys that come back
+/// after their eviction say.
+pub(crate) const SMALL_SHARE_START: u64 = SHARE_WHOLE / 10;
+pub(crate) const SMALL_SHARE_MIN: u64 = SHARE_WHOLE / 32;
+pub(crate) const SMALL_SHARE_MAX: u64 = SHARE_WHOLE / 2;
+
+/// How far all items together would move that share, if all came back from the small queue's ghosts.
+pub(crate) const SMALL_SHARE_STEP: u64 = 3 * SHARE_WHOLE;
+
+/// Uses of an item count once one in so many of the segments came after its own in the same queue: a key that is
+/// asked for again at once is one use, not two.
+pub(crate) const YOUNG_SHARE: usize = 20;

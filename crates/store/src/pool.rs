@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 
 use crate::arena::{Arena, Block};
 use crate::index::Run;
-use crate::limits::{CLEAN_SHARE, CLEAN_SHARE_NO_EVICT, SCAN_WINDOW, SWEEP_PAUSE_MS};
+use crate::limits::{
+    CLEAN_SHARE, CLEAN_SHARE_NO_EVICT, SCAN_WINDOW, SHARE_WHOLE, SWEEP_PAUSE_MS, YOUNG_SHARE,
+};
 use crate::lines::LinePool;
 use crate::readers::Readers;
 use crate::record::exptime_to_ms;
@@ -33,6 +35,8 @@ pub(crate) struct Pool {
     states: Vec<State>,
     queues: [VecDeque<(u32, u64)>; 2],
     sealed_counts: [usize; 2],
+    /// Of each kind those that were sealed last, whose items' uses do not count yet.
+    young: [VecDeque<(u32, u64)>; 2],
     /// Counts sealings and large values: the age by which queues are compared.
     clock: u64,
     pub(crate) large: VecDeque<Large>,
@@ -118,6 +122,7 @@ impl Pool {
             states: Vec::new(),
             queues: [VecDeque::new(), VecDeque::new()],
             sealed_counts: [0, 0],
+            young: [VecDeque::new(), VecDeque::new()],
             clock: 0,
             large: VecDeque::new(),
             large_count: 0,
@@ -290,7 +295,7 @@ impl Pool {
     }
 
     /// Puts a full segment at its queue's end.
-    pub(crate) fn seal(&mut self, id: u32, kind: Kind) {
+    pub(crate) fn seal(&mut self, id: u32, kind: Kind, segments: &Segments) {
         self.clock += 1;
         self.states[id as usize] = State::Sealed(self.clock);
         self.sealed_counts[kind as usize] += 1;
@@ -300,21 +305,44 @@ impl Pool {
             let states = &self.states;
             queue.retain(|(id, number)| states[*id as usize] == State::Sealed(*number));
         }
+        self.young[kind as usize].push_back((id, self.clock));
+        self.settle(kind, segments);
     }
 
-    /// What to look at next to get room; marked as taken.
-    pub(crate) fn pick(&mut self, now_ms: u64, evict: bool, wipes: u64, segments: &Segments) -> Option<Pick> {
+    /// Lets the uses of items count whose segments are young no longer.
+    fn settle(&mut self, kind: Kind, segments: &Segments) {
         let [small, main] = self.sealed_counts;
-        let shares = match evict {
-            false => [CLEAN_SHARE_NO_EVICT; 2],
-            true if small > main => [CLEAN_SHARE; 2],
+        let window = (small + main) / YOUNG_SHARE;
+        let window = if kind == Kind::Small { window.min(small / 2) } else { window };
+        let young = &mut self.young[kind as usize];
+        while young.len() > window {
+            if let Some((id, number)) = young.pop_front()
+                && self.states[id as usize] == State::Sealed(number)
+            {
+                segments.set_settled(id, true);
+            }
+        }
+    }
+
+    /// What to look at next to get room; marked as taken. With the small queue's share, if items may be evicted.
+    pub(crate) fn pick(
+        &mut self,
+        now_ms: u64,
+        small_share: Option<u64>,
+        wipes: u64,
+        segments: &Segments,
+    ) -> Option<Pick> {
+        let [small, main] = self.sealed_counts;
+        let shares = match small_share {
+            None => [CLEAN_SHARE_NO_EVICT; 2],
+            Some(_) if small > main => [CLEAN_SHARE; 2],
             // While the small queue is short, its order matters more than its holes.
-            true => [HALF, CLEAN_SHARE],
+            Some(_) => [HALF, CLEAN_SHARE],
         };
-        let pick = match self.find_dead(now_ms, shares, segments) {
-            Some(id) => Pick::Segment { id, aim: Aim::Clean },
-            None if evict => self.pick_oldest(segments)?,
-            None => self.pick_sweep(now_ms, wipes, segments)?,
+        let pick = match (self.find_dead(now_ms, shares, segments), small_share) {
+            (Some(id), _) => Pick::Segment { id, aim: Aim::Clean },
+            (None, Some(share)) => self.pick_oldest(share, segments)?,
+            (None, None) => self.pick_sweep(now_ms, wipes, segments)?,
         };
         if let Pick::Segment { id, .. } = pick {
             self.mark_taken(id, segments);
@@ -369,9 +397,10 @@ impl Pool {
     }
 
     /// The oldest segment of the queue whose turn it is, or a large value when that is older.
-    fn pick_oldest(&mut self, segments: &Segments) -> Option<Pick> {
-        let [small, main] = self.sealed_counts;
-        let first = if small * 10 >= small + main { Kind::Small } else { Kind::Main };
+    fn pick_oldest(&mut self, small_share: u64, segments: &Segments) -> Option<Pick> {
+        let [small, main] = self.sealed_counts.map(|count| count as u64);
+        let first =
+            if small * SHARE_WHOLE >= (small + main) * small_share { Kind::Small } else { Kind::Main };
         let second = if first == Kind::Small { Kind::Main } else { Kind::Small };
         let oldest = self.oldest(first, segments).or_else(|| self.oldest(second, segments));
         if let Some(large) = self.large.front().copied()

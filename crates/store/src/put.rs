@@ -12,7 +12,6 @@ use crate::lane::{Lane, Wanted};
 use crate::limits::KEY_LEN_MAX;
 use crate::pool::Large;
 use crate::record::{Draft, INLINE_LEN_MAX, Shape, exptime_to_steps};
-use crate::segments::Kind;
 use crate::store::BucketGuard;
 
 /// What an item that comes from elsewhere brings along.
@@ -168,8 +167,7 @@ impl<'a> BucketGuard<'a> {
         let keep = slot.old().map(|found| found.at);
         let kind = match keep {
             Some(at) => heap.segments.of(at).kind(),
-            None if heap.ghost.contains(key.hash) => Kind::Main,
-            None => Kind::Small,
+            None => heap.queue_for(key.hash),
         };
         let mut lane = heap.lane(self.index);
         let held = &mut self.held(keep);

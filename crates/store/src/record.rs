@@ -158,11 +158,15 @@ impl<'a> Record<'a> {
         self.facts_field().load(Ordering::Relaxed) & FETCHED != 0
     }
 
-    /// Counts a use. May lose to another one at the same moment, which is as good.
-    pub(crate) fn bump(self, now_ms: u64) {
+    /// Notes a use, which raises the frequency when it `counts`. May lose to another one at the same moment,
+    /// which is as good.
+    pub(crate) fn bump(self, now_ms: u64, counts: impl FnOnce(Self) -> bool) {
         let field = self.facts_field();
         let old = field.load(Ordering::Relaxed);
-        let frequency = ((old >> 16 & FREQUENCY_MAX) + 1).min(FREQUENCY_MAX);
+        let mut frequency = old >> 16 & FREQUENCY_MAX;
+        if frequency < FREQUENCY_MAX && counts(self) {
+            frequency += 1;
+        }
         let new = old & !(FREQUENCY_MAX << 16 | 0xffff) | frequency << 16 | FETCHED | seconds(now_ms);
         if new != old {
             let _ = field.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);

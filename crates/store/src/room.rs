@@ -1,9 +1,11 @@
 //! Making room: S3-FIFO over whole segments.
 //!
 //! New items enter the small queue. Of the oldest small segment, what was used moves to the main queue, the
-//! rest goes and is remembered in the ghost table; a key remembered there enters the main queue at once. Of
-//! the oldest main segment, what was used since moves to the main queue's end with a lower frequency, the rest
-//! goes. Before anything is evicted, segments whose items are expired or mostly dead are cleaned.
+//! rest goes. Of the oldest main segment, what was used since moves to the main queue's end with a lower
+//! frequency, the rest goes. Who went is remembered in the ghost table for a while: a key that comes back
+//! enters the main queue at once, and the queue that it had left gets longer. Uses of an item in a segment
+//! that was sealed lately do not count (`Segments::is_settled`). Before anything is evicted, segments whose
+//! items are expired or mostly dead are cleaned.
 //!
 //! A writer walks a few bytes of a victim for each byte that it writes, so that nobody waits for a whole
 //! segment; only when all is used up at once it walks on until there is room. Items are moved and dropped
@@ -76,7 +78,12 @@ impl Heap {
             let wipes = self.wipes.load(Ordering::Relaxed);
             let mut pool = self.pool();
             pool.collect(&self.readers, &self.segments, &self.arena);
-            let pick = pool.pick(now_ms, self.evict, wipes, &self.segments);
+            let pick = pool.pick(
+                now_ms,
+                self.evict.then(|| self.small_share.load(Ordering::Relaxed)),
+                wipes,
+                &self.segments,
+            );
             self.fit_ghost(&mut pool, pick);
             self.note_spare(&pool);
             drop(pool);
@@ -158,7 +165,7 @@ impl Heap {
         if dead as usize == used {
             pool.retire_segment(victim.id, &self.readers);
         } else {
-            pool.seal(victim.id, segment.kind());
+            pool.seal(victim.id, segment.kind(), &self.segments);
         }
         pool.collect(&self.readers, &self.segments, &self.arena);
         self.note_spare(&pool);
@@ -210,9 +217,7 @@ impl Heap {
                     return Fate::Left;
                 }
             }
-            if kind == Kind::Small {
-                self.ghost.insert(hash);
-            }
+            self.ghost.insert(hash, kind);
             self.counters(index).dropped(record, None);
             self.unlink(index, writes, slots, found, record);
             Fate::Gone { moved: 0 }

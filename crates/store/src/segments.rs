@@ -1,11 +1,11 @@
 //! What is known of each segment without looking into it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use stdx::ByteSize;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Words};
 use crate::limits::{CHUNK_COUNT, CHUNK_LEN};
 use crate::record::ALWAYS_PAST;
 
@@ -67,11 +67,17 @@ const PAGE_COUNT: usize = 256;
 pub(crate) struct Segments {
     pub(crate) segment_len: usize,
     pages: Box<[OnceLock<Box<[Segment]>>]>,
+    /// A bit for each segment whose items' uses count.
+    settled: Words,
 }
 
 impl Segments {
     pub(crate) fn new(memory: ByteSize) -> Self {
-        Self { segment_len: segment_len(memory), pages: (0..PAGE_COUNT).map(|_| OnceLock::new()).collect() }
+        Self {
+            segment_len: segment_len(memory),
+            pages: (0..PAGE_COUNT).map(|_| OnceLock::new()).collect(),
+            settled: Words::new(PAGE_SEGMENTS * PAGE_COUNT / 64),
+        }
     }
 
     /// How many there can be.
@@ -94,6 +100,25 @@ impl Segments {
         &page[id as usize % PAGE_SEGMENTS]
     }
 
+    /// Whether uses of items in it count from now on. They do not as long as it is young: what is asked for
+    /// again at once is often not asked for later.
+    pub(crate) fn set_settled(&self, id: u32, settled: bool) {
+        let Some(word) = self.settled.as_slice().get(id as usize / 64) else { return };
+        let bit = 1 << (id % 64);
+        if settled {
+            word.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a use of the item at this place counts.
+    pub(crate) fn is_settled(&self, at: u64) -> bool {
+        let id = at / self.segment_len as u64;
+        let word = self.settled.as_slice().get(id as usize / 64).map_or(0, load);
+        word >> (id % 64) & 1 == 1
+    }
+
     pub(crate) fn place(&self, id: u32) -> u64 {
         u64::from(id) * self.segment_len as u64
     }
@@ -107,6 +132,10 @@ impl Segments {
     pub(crate) fn record_len_max(&self) -> usize {
         self.segment_len / 4
     }
+}
+
+fn load(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
 }
 
 /// Large enough to be walked seldom, small enough that there are some hundreds.

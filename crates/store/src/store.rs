@@ -62,7 +62,7 @@ impl Store {
         }
         let view = record.view(key.bucket(), now_ms);
         if bump {
-            record.bump(now_ms);
+            record.bump(now_ms, |record| self.heap.use_counts(record));
         }
         Ok(read(view))
     }
@@ -201,7 +201,7 @@ impl BucketGuard<'_> {
     /// Counts a use of the key's item: it was fetched, and is kept longer.
     pub fn bump(&mut self, key: Key<'_>, now_ms: u64) {
         if let Some((_, record)) = self.record(key) {
-            record.bump(now_ms);
+            record.bump(now_ms, |record| self.store.heap.use_counts(record));
         }
     }
 

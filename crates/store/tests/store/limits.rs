@@ -176,6 +176,33 @@ fn used_items_outlive_unused_ones() {
 }
 
 #[test]
+fn a_burst_of_uses_right_after_the_write_does_not_make_room_for_itself() {
+    let store = store(ByteSize::mib(4), true);
+    let steady: Vec<String> = (0..2000).map(|n| format!("steady{n}")).collect();
+    for name in &steady {
+        set(&store, name.as_bytes(), 0, &[b'h'; 100]).expect("room");
+    }
+    for n in 0..200_000u64 {
+        let burst = format!("burst{n}");
+        set(&store, burst.as_bytes(), n, &[b'b'; 100]).expect("room");
+        (0..3).for_each(|_| assert!(value_of(&store, burst.as_bytes(), n).is_ok()));
+        let _ = value_of(&store, steady[(n % 2000) as usize].as_bytes(), n);
+    }
+    let left = steady.iter().filter(|name| value_of(&store, name.as_bytes(), 200_000).is_ok()).count();
+    assert!(left > 1900, "{left} of 2000 are left");
+}
+
+#[test]
+fn large_values_in_use_outlive_unused_ones() {
+    let store = store(ByteSize::mib(8), true);
+    set(&store, b"used", 0, &[b'u'; 200_000]).expect("room");
+    for n in 0..500u64 {
+        set(&store, format!("unused{n}").as_bytes(), n, &[b'n'; 200_000]).expect("room");
+        assert!(value_of(&store, b"used", n).is_ok(), "after {n}");
+    }
+}
+
+#[test]
 fn one_bucket_may_hold_far_more_than_its_share() {
     let store = store(ByteSize::mib(4), true);
     let bucket = key(b"k").bucket();
