@@ -24,6 +24,7 @@ pub mod options;
 pub mod session;
 mod stats;
 mod stop;
+mod sync;
 mod udp;
 mod worker;
 

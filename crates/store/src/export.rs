@@ -255,8 +255,8 @@ impl BucketGuard<'_> {
         }
         // A cas of this bucket's numbering needs no place of its own when the number may be the record's.
         let (seq, is_ours) = (item.cas >> 15, item.cas & 0x7fff == self.index as u64);
-        let floor = self.bucket().floor.load(std::sync::atomic::Ordering::SeqCst);
-        let seq = Some(seq).filter(|seq| is_ours && (floor + 1..=FOREIGN_SEQ_MAX).contains(seq));
+        let is_usable = |seq: &u64| *seq <= FOREIGN_SEQ_MAX && !self.bucket().rights.is_wiped(*seq);
+        let seq = Some(seq).filter(|seq| is_ours && is_usable(seq));
         let put = Put {
             flags: item.flags,
             exptime_ms: item.exptime_ms,

@@ -98,7 +98,7 @@ impl Heap {
 
     /// Why an item is not alive. The floor is read here, after the item was found.
     pub(crate) fn absent(&self, bucket: &Bucket, record: Record<'_>, now_ms: u64) -> Option<Absent> {
-        if record.seq() <= bucket.floor.load(Ordering::SeqCst) {
+        if bucket.rights.is_wiped(record.seq()) {
             Some(Absent::Flushed)
         } else {
             record.is_expired(now_ms).then_some(Absent::Expired)

@@ -20,6 +20,7 @@ use crate::item::Key;
 use crate::limits::{EXPORT_ITEMS_AHEAD, ITEM_LINES_AHEAD, SPARSE_LINES};
 use crate::readers::Pin;
 use crate::record::Record;
+use crate::rights::Rights;
 
 pub(crate) const SLOTS_PER_LINE: usize = 8;
 pub(crate) const LINE_LEN: usize = 64;
@@ -36,10 +37,7 @@ pub(crate) struct Bucket {
     pub(crate) writes: Mutex<Writes>,
     /// The run, packed.
     run: AtomicU64,
-    /// Items with a seq at or below this are dead. Written under the lock.
-    pub(crate) floor: AtomicU64,
-    /// The caller's number. Written under the lock.
-    pub(crate) tag: AtomicU64,
+    pub(crate) rights: Rights,
 }
 
 /// What only the holder of the lock sees.
@@ -61,8 +59,7 @@ impl Bucket {
         Self {
             writes: Mutex::new(Writes { seq: Cell::new(start), count: Cell::new(0), exports: None }),
             run: AtomicU64::new(0),
-            floor: AtomicU64::new(start),
-            tag: AtomicU64::new(0),
+            rights: Rights::new(start),
         }
     }
 

@@ -25,10 +25,12 @@ mod pool;
 mod put;
 mod readers;
 mod record;
+mod rights;
 mod room;
 mod segments;
 pub mod stats;
 mod store;
+mod sync;
 
 pub use export::{Change, ExportError, ExportId, Exported};
 pub use item::{Absent, ItemView, Key, Marks, Put, PutError};

@@ -11,10 +11,11 @@
 //!
 //! Slots belong to nobody: a thread takes the first free one from where its stack points, so nothing needs to
 //! be registered and a thread usually meets the same cache line again.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! Runs under loom too, in `crates/model`.
 
 use crate::limits::READER_SLOT_COUNT;
+use crate::sync::{AtomicU64, Ordering, thread_number, yield_now};
 
 #[derive(Debug)]
 pub(crate) struct Readers {
@@ -40,7 +41,7 @@ impl Readers {
     }
 
     pub(crate) fn pin(&self) -> Pin<'_> {
-        let start = stack_hash();
+        let start = thread_number();
         for at in start.. {
             let slot = &self.slots[at % self.slots.len()].0;
             let epoch = self.epoch.load(Ordering::SeqCst);
@@ -48,7 +49,7 @@ impl Readers {
                 return Pin(slot);
             }
             if (at - start) % self.slots.len() == self.slots.len() - 1 {
-                std::thread::yield_now();
+                yield_now();
             }
         }
         unreachable!("the loop ends with a pin")
@@ -71,13 +72,6 @@ impl Drop for Pin<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
     }
-}
-
-/// A number that differs between threads and rarely within one: where its stack is, by 64 KiB.
-fn stack_hash() -> usize {
-    let here = 0u8;
-    let page = std::ptr::from_ref(&here).addr() as u64 >> 16;
-    (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
 #[cfg(test)]

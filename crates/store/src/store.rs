@@ -94,7 +94,7 @@ impl Store {
 
     /// The bucket's tag, read without its lock.
     pub fn tag(&self, bucket: usize) -> u64 {
-        self.heap.buckets.get(bucket).map_or(0, |bucket| bucket.tag.load(Ordering::SeqCst))
+        self.heap.buckets.get(bucket).map_or(0, |bucket| bucket.rights.tag())
     }
 
     /// Wipes every bucket, one after the other.
@@ -181,12 +181,12 @@ impl BucketGuard<'_> {
 
     /// Ties a new tag to the locked bucket.
     pub fn set_tag(&mut self, tag: u64) {
-        self.bucket().tag.store(tag, Ordering::SeqCst);
+        self.bucket().rights.set_tag(tag);
     }
 
     /// Kills every item of the bucket at once; memory is used again later.
     pub fn wipe(&mut self) {
-        self.bucket().floor.store(self.writes.seq.get(), Ordering::SeqCst);
+        self.bucket().rights.wipe(self.writes.seq.get());
         self.store.heap.wipes.fetch_add(1, Ordering::Relaxed);
         if let Some(exports) = &mut self.writes.exports {
             exports.note_wipe();

@@ -13,13 +13,12 @@ pub fn hashed(key: &[u8]) -> Key<'_> {
     Key { bytes: key, hash: KeyHash::of(key).0 }
 }
 
-/// Checks a claim against the bucket's tag and the lease. `None`: the node is not managed.
+/// Checks a claim against the lease and the bucket's tag, in this order. `None`: the node is not managed.
 #[inline]
-pub fn check(cx: &Context<'_>, claim: Option<&Claim>, tag: u64) -> Result<(), Refused> {
-    match (claim, &cx.engine.managed) {
-        (Some(claim), Some(managed)) => claim.may_execute(tag, managed.lease.get(), cx.now.lease),
-        _ => Ok(()),
-    }
+pub fn check(cx: &Context<'_>, claim: Option<&Claim>, tag: impl FnOnce() -> u64) -> Result<(), Refused> {
+    let (Some(claim), Some(managed)) = (claim, &cx.engine.managed) else { return Ok(()) };
+    let (lease, tag) = managed.lease.with_tag(tag);
+    claim.may_execute(tag, lease, cx.now.lease)
 }
 
 /// Checks the deadline of a claim, if it has one, against the clock as it was read with the request.
@@ -39,7 +38,7 @@ pub fn change<R>(
     apply: impl FnOnce(&mut BucketGuard<'_>) -> R,
 ) -> Result<R, Refused> {
     let mut guard = cx.engine.store.lock(key.bucket());
-    check(cx, claim, guard.tag())?;
+    check(cx, claim, || guard.tag())?;
     Ok(apply(&mut guard))
 }
 
@@ -52,7 +51,7 @@ pub fn create<R>(
     apply: impl FnOnce(&mut BucketGuard<'_>) -> R,
 ) -> Result<R, Refused> {
     let mut guard = cx.engine.store.lock(key.bucket());
-    check(cx, claim, guard.tag())?;
+    check(cx, claim, || guard.tag())?;
     let timed = claim.filter(|claim| claim.has_deadline()).zip(cx.engine.managed.as_ref());
     let Some((claim, managed)) = timed else { return Ok(apply(&mut guard)) };
     claim.in_time(managed.clock_ms(cx.now.lease))?;

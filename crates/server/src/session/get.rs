@@ -18,7 +18,7 @@ impl Session {
     pub(super) fn get(&mut self, cx: &Context<'_>, get: Get<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
         self.each_key(cx, get.keys, line_len, out, |cx, claim, key, out| {
             // Lease and tag before the look-up; the floor is looked at within it.
-            mutation::check(cx, claim, cx.engine.store.tag(key.bucket()))?;
+            mutation::check(cx, claim, || cx.engine.store.tag(key.bucket()))?;
             cx.counters.cmd_get.count();
             let found = cx.engine.store.get(key, cx.now.store_ms, true, |item| {
                 put_item(out, key.bytes, &item, get.with_cas);

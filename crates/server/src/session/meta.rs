@@ -23,7 +23,7 @@ impl Session {
         let bytes = me.key.bytes(&mut scratch);
         let found = self.take_claim(cx, [bytes]).and_then(|claim| {
             let key = mutation::hashed(bytes);
-            mutation::check(cx, claim.as_ref(), cx.engine.store.tag(key.bucket()))?;
+            mutation::check(cx, claim.as_ref(), || cx.engine.store.tag(key.bucket()))?;
             cx.counters.cmd_meta.count();
             Ok(cx.engine.store.get(key, cx.now.store_ms, false, |item| {
                 put_me(out, &me.key, &details(&item, cx.now.store_ms));

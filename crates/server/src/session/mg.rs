@@ -83,7 +83,7 @@ impl Get<'_> {
             return Ok(Look::Lock(None));
         }
         // Lease and tag before the look-up; the floor is looked at within it.
-        mutation::check(cx, claim, store.tag(self.key.bucket()))?;
+        mutation::check(cx, claim, || store.tag(self.key.bucket()))?;
         if mg.vivify.is_some() {
             // Whoever may create must be in time, whether or not there is an item.
             mutation::in_time(cx, claim)?;

@@ -38,7 +38,7 @@ impl Session {
     /// anyway. What counts is the check at the end.
     pub(super) fn admit(&mut self, cx: &Context<'_>, key: &[u8]) -> Result<Option<Claim>, Refused> {
         let claim = self.take_claim(cx, [key])?;
-        mutation::check(cx, claim.as_ref(), cx.engine.store.tag(mutation::hashed(key).bucket()))?;
+        mutation::check(cx, claim.as_ref(), || cx.engine.store.tag(mutation::hashed(key).bucket()))?;
         Ok(claim)
     }
 }
