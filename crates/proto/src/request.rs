@@ -28,7 +28,7 @@ pub use touch::Touch;
 
 use crate::bucket::Bucket;
 use crate::ids::MapVersion;
-use crate::limits::LINE_LEN_MIN;
+use crate::limits::{KEY_LEN_MAX, LINE_LEN_MIN};
 use crate::meta::{Ma, Md, Me, Mg, Ms, ma, md, me, mg, ms};
 use crate::reply::text;
 use crate::tokens::Tokens;
@@ -171,6 +171,20 @@ pub fn decode(buf: &[u8]) -> Decoded<'_> {
     }
 }
 
+/// The key of a `get` of one key at the start of `buf`, and the length of its line with its end: what [`decode`]
+/// says of most lines that a cache receives, in one pass over it. `None` for anything else: `decode` knows.
+#[inline]
+pub fn single_get(buf: &[u8]) -> Option<(&[u8], usize)> {
+    const WORD: &[u8] = b"get ";
+    let rest = buf.strip_prefix(WORD)?;
+    let window = rest.get(..=KEY_LEN_MAX + 1).unwrap_or(rest);
+    let end = memchr::memchr2(b' ', b'\n', window)?;
+    let (key, end_on) = rest.split_at_checked(end)?;
+    let key = key.strip_suffix(b"\r").unwrap_or(key);
+    let is_single = end_on.first() == Some(&b'\n') && (1..=KEY_LEN_MAX).contains(&key.len());
+    is_single.then_some((key, WORD.len() + end + 1))
+}
+
 #[inline]
 fn decode_line(line: &[u8], consumed: usize) -> Result<Request<'_>, Refusal> {
     if consumed < LINE_LEN_MIN {
@@ -249,7 +263,7 @@ fn is_noreply(extra: Tokens<'_>) -> bool {
 /// A key of legal length, or the refusal.
 #[inline]
 fn checked_key(key: &[u8], noreply: bool) -> Result<&[u8], Refusal> {
-    if key.len() > crate::limits::KEY_LEN_MAX {
+    if key.len() > KEY_LEN_MAX {
         return Err(Refusal::unless(noreply, text::BAD_FORMAT));
     }
     Ok(key)

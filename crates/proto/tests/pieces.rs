@@ -6,7 +6,7 @@
 use doled_proto::limits::LINE_LEN_MAX;
 use doled_proto::meta::{MetaCode, MetaLine, MetaReply};
 use doled_proto::reply::{self, DecodedReply, Reply, ReplyKind, Value, decode_reply};
-use doled_proto::request::{Decoded, Request, Then, decode};
+use doled_proto::request::{Decoded, Request, Then, decode, single_get};
 use stdx::Prng;
 
 const SEEDS: u64 = 200;
@@ -31,6 +31,22 @@ const KINDS: [ReplyKind; 14] = [
     ReplyKind::Meta,
 ];
 
+/// The short cut says what decode says, for exactly the gets of one key that are written with one space.
+fn check_single_get(buf: &[u8], decoded: &Decoded<'_>) {
+    let single = match decoded {
+        Decoded::Request { consumed, request: Request::Get(get) } if !get.with_cas => {
+            get.keys.single().map(|key| (key, *consumed))
+        }
+        _ => None,
+    };
+    match single_get(buf) {
+        Some(short) => assert_eq!(Some(short), single),
+        None => assert!(single.is_none_or(|(key, len)| {
+            !buf.starts_with(&[&b"get "[..], key, b"\r\n"].concat()) || len != key.len() + 6
+        })),
+    }
+}
+
 /// What a connection is: bytes kept, and how many of the coming ones are a data block.
 #[derive(Default)]
 struct Connection {
@@ -54,6 +70,7 @@ impl Connection {
             return false;
         }
         let decoded = decode(&self.kept);
+        check_single_get(&self.kept, &decoded);
         let (consumed, skip) = match &decoded {
             Decoded::NeedMore => return false,
             Decoded::Request { consumed, request: Request::Storage(storage) } => {

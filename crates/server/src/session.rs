@@ -27,6 +27,7 @@ use proto::request::{Decoded, Request, Then, decode};
 
 use crate::engine::{Context, mutation};
 use crate::managed::{Claim, Refused};
+use ahead::Batch;
 use binary::Wire;
 use block::Block;
 
@@ -93,6 +94,7 @@ impl Session {
         cx.engine.flush.run_due(&cx.engine.store, cx.now.store_ms);
         let mut consumed = 0;
         let mut requests = 0;
+        let mut batch = Batch::default();
         // What was looked ahead at ends here.
         let mut seen = 0;
         while consumed < input.len() {
@@ -100,10 +102,18 @@ impl Session {
                 return Received { consumed, next: Next::Again };
             }
             requests += 1;
-            if consumed >= seen && self.awaits_line() {
-                seen = consumed + ahead::commands(&cx.engine.store, &input[consumed..]);
+            let rest = &input[consumed..];
+            if self.awaits_line() {
+                if consumed >= seen {
+                    seen = consumed + batch.look(&cx.engine.store, rest);
+                }
+                if let Some((key, line_len)) = batch.single_get(rest) {
+                    self.single_get(cx, key, out);
+                    consumed += line_len;
+                    continue;
+                }
             }
-            match self.step(cx, &input[consumed..], out) {
+            match self.step(cx, rest, &mut batch, out) {
                 Step::Done(n) => consumed += n,
                 Step::More(n) => return Received { consumed: consumed + n, next: Next::More },
                 Step::Reclock(n) => {
@@ -127,23 +137,35 @@ impl Session {
         matches!((&self.state, &self.wire), (State::Line, Wire::Text))
     }
 
-    fn step(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+    fn step<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        input: &'a [u8],
+        batch: &mut Batch<'a>,
+        out: &mut Vec<u8>,
+    ) -> Step {
         if let Some(step) = self.binary(cx, input, out) {
             return step;
         }
         match std::mem::take(&mut self.state) {
-            State::Line => self.line(cx, input, out),
+            State::Line => self.line(cx, input, batch, out),
             State::Block(block) => self.fill_block(cx, block, input, out),
             State::Swallow(left) => self.swallow(left, input),
         }
     }
 
-    fn line(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+    fn line<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        input: &'a [u8],
+        batch: &mut Batch<'a>,
+        out: &mut Vec<u8>,
+    ) -> Step {
         match decode(input) {
             Decoded::NeedMore => Step::More(0),
             Decoded::Request { consumed, request } => {
                 let (line, rest) = input.split_at(consumed);
-                self.execute(cx, request, line, rest, out)
+                self.execute(cx, request, line, rest, batch, out)
             }
             Decoded::Refuse { consumed, reply, then } => {
                 self.claim = NextClaim::None;
@@ -161,18 +183,22 @@ impl Session {
     }
 
     /// `line` is the command line with its end, `rest` what was received behind it.
-    fn execute(
+    fn execute<'a>(
         &mut self,
         cx: &Context<'_>,
-        request: Request<'_>,
-        line: &[u8],
+        request: Request<'a>,
+        line: &'a [u8],
         rest: &[u8],
+        batch: &mut Batch<'a>,
         out: &mut Vec<u8>,
     ) -> Step {
         match request {
-            Request::Get(get) => return self.get(cx, get, line.len(), out),
-            Request::Gat(gat) => return self.gat(cx, gat, line.len(), out),
-            Request::Storage(storage) => return self.storage(cx, &storage, line, rest, out),
+            Request::Get(get) => return self.get(cx, get, line.len(), batch, out),
+            Request::Gat(gat) => return self.gat(cx, gat, line.len(), batch, out),
+            Request::Storage(storage) => {
+                let key = batch.sought(storage.key).key;
+                return self.storage(cx, &storage, key, line, rest, out);
+            }
             Request::Mg(mg) => self.mg(cx, &mg, out),
             Request::Ms(ms) => return self.ms(cx, &ms, line, rest, out),
             Request::Md(md) => self.md(cx, &md, out),

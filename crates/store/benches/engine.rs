@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use doled_store::{BUCKET_COUNT, Change, Key, Put, Store, StoreOptions};
+use doled_store::{BUCKET_COUNT, Change, Key, Put, Sought, Store, StoreOptions};
 use stdx::{ByteSize, Prng};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -177,19 +177,21 @@ fn speed() {
         let absent: Vec<[u8; 16]> = order.iter().map(|n| name_of("abs", *n)).collect();
         println!("{count} items of {len} B, ns for each, one thread, hash included");
         let mut sum = 0;
-        let mut read = |name: &[u8]| {
-            sum += store.get(key(name), 1, true, |item| item.value[0] as usize).unwrap_or(0);
+        let mut read = |sought: Sought<'_>| {
+            sum += store.get(sought, 1, true, |item| item.value[0] as usize).unwrap_or(0);
         };
         for round in 0..2 {
-            let hits = time(&names, |name| read(name));
-            let misses = time(&absent, |name| read(name));
+            let hits = time(&names, |name| read(key(name).into()));
+            let misses = time(&absent, |name| read(key(name).into()));
             let batches = time_batches(&names, 16, |batch| {
-                store.prefetch(batch.iter().map(|name| key(name)));
-                batch.iter().for_each(|name| read(name));
+                let mut sought: [Sought<'_>; 16] = std::array::from_fn(|n| key(&batch[n]).into());
+                store.prefetch(&mut sought);
+                sought.iter().for_each(|sought| read(*sought));
             });
             let sets = time(&names, |name| set(&store, name, 1, 0, &value));
             let set_batches = time_batches(&names, 16, |batch| {
-                store.prefetch(batch.iter().map(|name| key(name)));
+                let mut sought: [Sought<'_>; 16] = std::array::from_fn(|n| key(&batch[n]).into());
+                store.prefetch(&mut sought);
                 batch.iter().for_each(|name| set(&store, name, 1, 0, &value));
             });
             if round > 0 {

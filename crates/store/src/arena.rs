@@ -41,6 +41,7 @@ impl Arena {
     ///
     /// # Safety
     /// As long as the result lives, these bytes are accessed as such words only.
+    #[inline]
     pub(crate) unsafe fn words(&self, at: u64, count: usize) -> &[AtomicU64] {
         assert!(at.is_multiple_of(8), "words at {at} are not aligned");
         let start = self.pointer(at, count * 8).cast::<AtomicU64>();
@@ -52,6 +53,7 @@ impl Arena {
     ///
     /// # Safety
     /// As [`Self::words`].
+    #[inline]
     pub(crate) unsafe fn half_word(&self, at: u64) -> &AtomicU32 {
         assert!(at.is_multiple_of(4), "a half word at {at} is not aligned");
         let word = self.pointer(at, 4).cast::<AtomicU32>();
@@ -63,6 +65,7 @@ impl Arena {
     ///
     /// # Safety
     /// As long as the result lives, nobody writes to these bytes.
+    #[inline]
     pub(crate) unsafe fn bytes(&self, at: u64, len: usize) -> &[u8] {
         let start = self.pointer(at, len);
         // SAFETY: the range is mapped, and the caller sees to it that it does not change.
@@ -92,12 +95,14 @@ impl Arena {
     }
 
     /// Asks for the cache line of `at`. Harmless wherever it points.
+    #[inline]
     pub(crate) fn prefetch(&self, at: u64) {
         if let Some(mapping) = self.chunks.get((at / CHUNK_LEN as u64) as usize).and_then(OnceLock::get) {
             prefetch(mapping.start.as_ptr().wrapping_add((at % CHUNK_LEN as u64) as usize));
         }
     }
 
+    #[inline]
     fn pointer(&self, at: u64, len: usize) -> NonNull<u8> {
         let offset = (at % CHUNK_LEN as u64) as usize;
         let mapping = self.chunks.get((at / CHUNK_LEN as u64) as usize).and_then(OnceLock::get);
@@ -218,6 +223,7 @@ impl Words {
 }
 
 /// Asks for the cache line of an address. Harmless wherever it points.
+#[inline]
 pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect but on caches.

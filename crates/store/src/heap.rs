@@ -97,6 +97,7 @@ impl Heap {
     }
 
     /// Why an item is not alive. The floor is read here, after the item was found.
+    #[inline]
     pub(crate) fn absent(&self, bucket: &Bucket, record: Record<'_>, now_ms: u64) -> Option<Absent> {
         if bucket.rights.is_wiped(record.seq()) {
             Some(Absent::Flushed)

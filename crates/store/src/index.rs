@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{self, Arena};
 use crate::export::Exports;
-use crate::item::Key;
+use crate::item::{Hint, Key};
 use crate::limits::{EXPORT_ITEMS_AHEAD, ITEM_LINES_AHEAD, SPARSE_LINES};
 use crate::readers::Pin;
 use crate::record::Record;
@@ -63,17 +63,20 @@ impl Bucket {
         }
     }
 
+    #[inline]
     pub(crate) fn run(&self) -> Run {
         Run::unpack(self.run.load(Ordering::SeqCst))
     }
 
     /// The slots for a reader. The pin was there before they are looked at, so what they name stays as long.
+    #[inline]
     pub(crate) fn pinned<'a>(&self, arena: &'a Arena, _pin: &'a Pin<'_>) -> Slots<'a> {
         // SAFETY: the run is the bucket's, and the pin keeps it for `'a` should it be replaced.
         unsafe { self.run().slots(arena) }
     }
 
     /// The slots for the holder of the lock, whose callers drop them before they replace the run.
+    #[inline]
     pub(crate) fn locked<'a>(&self, arena: &'a Arena, _writes: &'a Writes) -> Slots<'a> {
         // SAFETY: the run is the bucket's, and is replaced under the lock only.
         unsafe { self.run().slots(arena) }
@@ -102,6 +105,7 @@ impl Run {
         (self.at / LINE_LEN as u64) << 16 | self.line_count as u64
     }
 
+    #[inline]
     fn unpack(packed: u64) -> Self {
         Self { at: (packed >> 16) * LINE_LEN as u64, line_count: (packed & 0xffff) as usize }
     }
@@ -111,6 +115,7 @@ impl Run {
     /// # Safety
     /// During `'a` the run is a bucket's, or was when a pin that lasts as long was already held, or belongs to
     /// the caller alone.
+    #[inline]
     unsafe fn slots(self, arena: &Arena) -> Slots<'_> {
         if self.line_count == 0 {
             return Slots { arena, words: &[] };
@@ -135,6 +140,7 @@ impl Run {
         })
     }
 
+    #[inline]
     pub(crate) fn prefetch(self, arena: &Arena, hash: u64) {
         if self.line_count > 0 {
             for line in lines_of(tag_of(hash), self.line_count) {
@@ -160,6 +166,7 @@ pub(crate) struct Found {
 
 impl<'a> Slots<'a> {
     /// The slot of this hash whose item fits.
+    #[inline]
     pub(crate) fn find(&self, hash: u64, mut fits: impl FnMut(Record<'a>) -> bool) -> Option<Found> {
         self.find_place(hash, |at| fits(self.record_at(at)))
     }
@@ -170,44 +177,82 @@ impl<'a> Slots<'a> {
     }
 
     /// The item of a slot in use.
+    #[inline]
     pub(crate) fn record(&self, found: Found) -> Record<'a> {
         self.record_at(found.at)
     }
 
+    #[inline]
     fn record_at(&self, at: u64) -> Record<'a> {
         // SAFETY: a place gets into a slot when its record is complete, and the record's memory is not used
         // again as long as the pin or lock behind `'a` lasts.
         unsafe { Record::new(self.arena, at) }
     }
 
-    /// Asks for the items that a look-up of this hash will read; of a long one for the start, whose successors
-    /// the processor then fetches by itself.
-    pub(crate) fn prefetch_items(&self, hash: u64) {
-        self.find_place(hash, |at| {
-            (0..ITEM_LINES_AHEAD).for_each(|line| self.arena.prefetch(at + line * LINE_LEN as u64));
-            false
-        });
+    /// The slot of the hint, if it still says the same and its item fits. An item that has moved is elsewhere;
+    /// one that is not even in this run has another slot.
+    #[inline]
+    pub(crate) fn find_hinted(&self, hint: Hint, fits: impl FnOnce(Record<'a>) -> bool) -> Option<Found> {
+        let slot = hint.slot as usize;
+        let word = self.words.get(slot)?.load(Ordering::SeqCst);
+        let same = word == hint.word && word != 0;
+        (same && fits(self.record_at(place(word)))).then(|| Found { slot, at: place(word) })
     }
 
+    /// Asks for the items that a look-up of this hash will read, and says where the first is; of a long one it
+    /// asks for the start, whose successors the processor then fetches by itself.
+    #[inline]
+    pub(crate) fn prefetch_items(&self, hash: u64) -> Hint {
+        let mut hint = Hint::default();
+        self.find_word(hash, |slot, word| {
+            let at = place(word);
+            (0..ITEM_LINES_AHEAD).for_each(|line| self.arena.prefetch(at + line * LINE_LEN as u64));
+            if hint.word == 0 {
+                hint = Hint { slot: slot as u32, word };
+            }
+            false
+        });
+        hint
+    }
+
+    #[inline]
     fn find_place(&self, hash: u64, mut fits: impl FnMut(u64) -> bool) -> Option<Found> {
+        self.find_word(hash, |_, word| fits(place(word)))
+    }
+
+    /// The first slot in use with this hash's tag that fits. All tags are compared before the first branch
+    /// depends on one: where a key lies in its lines cannot be predicted.
+    #[inline]
+    fn find_word(&self, hash: u64, mut fits: impl FnMut(usize, u64) -> bool) -> Option<Found> {
         if self.words.is_empty() {
             return None;
         }
         let tag = tag_of(hash);
-        let lines = lines_of(tag, self.line_count());
-        for (n, line) in lines.into_iter().enumerate() {
-            if n == 1 && line == lines[0] {
-                break;
-            }
-            let first = line * SLOTS_PER_LINE;
-            for (slot, word) in (first..).zip(&self.words[first..first + SLOTS_PER_LINE]) {
-                let word = word.load(Ordering::SeqCst);
-                if word & TAG_MASK == tag && word >> TAG_BITS != 0 && fits(place(word)) {
-                    return Some(Found { slot, at: place(word) });
-                }
+        let [a, b] = lines_of(tag, self.line_count());
+        let mut hits = self.hits(a, tag);
+        if b != a {
+            hits |= self.hits(b, tag) << SLOTS_PER_LINE;
+        }
+        while hits != 0 {
+            let n = hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            let line = if n < SLOTS_PER_LINE { a } else { b };
+            let slot = line * SLOTS_PER_LINE + n % SLOTS_PER_LINE;
+            // Read again: what counts is what it says now.
+            let word = self.words[slot].load(Ordering::SeqCst);
+            if word & TAG_MASK == tag && word >> TAG_BITS != 0 && fits(slot, word) {
+                return Some(Found { slot, at: place(word) });
             }
         }
         None
+    }
+
+    /// A bit for each slot of a line that has this tag.
+    #[inline]
+    fn hits(&self, line: usize, tag: u64) -> u32 {
+        let first = line * SLOTS_PER_LINE;
+        let slots = self.words[first..first + SLOTS_PER_LINE].iter().enumerate();
+        slots.fold(0, |hits, (n, word)| hits | u32::from(word.load(Ordering::SeqCst) & TAG_MASK == tag) << n)
     }
 
     /// A free slot for this hash.
@@ -281,6 +326,7 @@ impl<'a> Slots<'a> {
         (word != 0).then(|| Found { slot, at: place(word) })
     }
 
+    #[inline]
     fn line_count(&self) -> usize {
         self.words.len() / SLOTS_PER_LINE
     }
@@ -301,20 +347,24 @@ pub(crate) fn shorter(line_count: usize, count: u32) -> Option<usize> {
     (2 * (count as usize) < slots && enough < line_count).then_some(enough)
 }
 
+#[inline]
 pub(crate) fn prefetch_bucket(bucket: &Bucket) {
     arena::prefetch(std::ptr::from_ref(bucket));
 }
 
+#[inline]
 fn place(word: u64) -> u64 {
     ((word >> TAG_BITS) - 1) * 4
 }
 
 /// The 28 bits below the bucket's.
+#[inline]
 pub(crate) fn tag_of(hash: u64) -> u64 {
     hash >> (49 - TAG_BITS) & TAG_MASK
 }
 
 /// The two lines of a tag; the same one twice when there is only one.
+#[inline]
 fn lines_of(tag: u64, line_count: usize) -> [usize; 2] {
     let (high, low) = (tag >> 14, tag & 0x3fff);
     let first = ((high * line_count as u64) >> 14) as usize;

@@ -16,9 +16,35 @@ impl<'a> Key<'a> {
     }
 
     /// The key's bucket as an index.
+    #[inline]
     pub const fn bucket(&self) -> usize {
         (self.hash >> 49) as usize
     }
+}
+
+/// A key, and what an earlier look-up of it found: [`crate::Store::prefetch`] fills that in, so that the look-up
+/// which follows need not search again. Without, or when the item has moved meanwhile, it searches.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    pub(crate) hint: Hint,
+}
+
+impl<'a> From<Key<'a>> for Sought<'a> {
+    #[inline]
+    fn from(key: Key<'a>) -> Self {
+        Self { key, hint: Hint::default() }
+    }
+}
+
+/// A slot and the word that was in it. As long as the bucket's slot of that number says the same, the item is
+/// where the word says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hint {
+    pub(crate) slot: u32,
+    /// Zero: no hint.
+    pub(crate) word: u64,
 }
 
 /// An item as stored, borrowed for as long as its lock or read section lasts.

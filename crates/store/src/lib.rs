@@ -33,7 +33,7 @@ mod store;
 mod sync;
 
 pub use export::{Change, ExportError, ExportId, Exported};
-pub use item::{Absent, ItemView, Key, Marks, Put, PutError};
+pub use item::{Absent, ItemView, Key, Marks, Put, PutError, Sought};
 pub use stats::StoreStats;
 pub use store::{BucketGuard, Store, StoreOptions};
 

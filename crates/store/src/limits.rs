@@ -18,7 +18,7 @@ pub(crate) const CHUNK_LEN: usize = 64 << 20;
 /// Memory beyond so many chunks (256 GiB) is not used, whatever the limit says: a place has 36 bits.
 pub(crate) const CHUNK_COUNT: usize = 4095;
 
-/// Readers at one moment; more wait for a free slot.
+/// Readers at one moment; more wait for a free slot. A power of two.
 pub(crate) const READER_SLOT_COUNT: usize = 64;
 
 /// Lanes at most: each has open segments of its own.

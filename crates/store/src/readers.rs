@@ -21,7 +21,7 @@ use crate::sync::{AtomicU64, Ordering, thread_number, yield_now};
 pub(crate) struct Readers {
     /// Starts at one; zero in a slot means free.
     epoch: AtomicU64,
-    slots: Box<[Slot]>,
+    slots: Box<[Slot; READER_SLOT_COUNT]>,
 }
 
 #[derive(Debug)]
@@ -34,21 +34,19 @@ pub(crate) struct Pin<'a>(&'a AtomicU64);
 
 impl Readers {
     pub(crate) fn new() -> Self {
-        Self {
-            epoch: AtomicU64::new(1),
-            slots: (0..READER_SLOT_COUNT).map(|_| Slot(AtomicU64::new(0))).collect(),
-        }
+        Self { epoch: AtomicU64::new(1), slots: Box::new(std::array::from_fn(|_| Slot(AtomicU64::new(0)))) }
     }
 
+    #[inline]
     pub(crate) fn pin(&self) -> Pin<'_> {
         let start = thread_number();
         for at in start.. {
-            let slot = &self.slots[at % self.slots.len()].0;
+            let slot = &self.slots[at % READER_SLOT_COUNT].0;
             let epoch = self.epoch.load(Ordering::SeqCst);
             if slot.compare_exchange(0, epoch, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 return Pin(slot);
             }
-            if (at - start) % self.slots.len() == self.slots.len() - 1 {
+            if (at - start) % READER_SLOT_COUNT == READER_SLOT_COUNT - 1 {
                 yield_now();
             }
         }

@@ -56,10 +56,12 @@ impl Shape {
         Self { facts, value_len, large }
     }
 
+    #[inline]
     fn extras_len(&self) -> usize {
         (if self.facts & HAS_FLAGS != 0 { 4 } else { 0 }) + (if self.facts & HAS_CAS != 0 { 8 } else { 0 })
     }
 
+    #[inline]
     fn key_len(&self) -> usize {
         (self.facts >> 24) as usize
     }
@@ -81,29 +83,35 @@ impl<'a> Record<'a> {
     /// # Safety
     /// A record was written at `at`, its writing happened before this, and its memory is not used for
     /// anything else during `'a`.
+    #[inline]
     pub(crate) unsafe fn new(arena: &'a Arena, at: u64) -> Self {
         Self { arena, at }
     }
 
+    #[inline]
     fn exptime_field(self) -> &'a AtomicU32 {
         // SAFETY: the first field of a record, accessed as an atomic only.
         unsafe { self.arena.half_word(self.at) }
     }
 
+    #[inline]
     fn facts_field(self) -> &'a AtomicU32 {
         // SAFETY: the second field of a record, accessed as an atomic only.
         unsafe { self.arena.half_word(self.at + 4) }
     }
 
+    #[inline]
     fn fixed(self, offset: usize, len: usize) -> &'a [u8] {
         // SAFETY: what follows the first two fields does not change in a complete record.
         unsafe { self.arena.bytes(self.at + offset as u64, len) }
     }
 
+    #[inline]
     fn u64_at(self, offset: usize) -> u64 {
         u64::from_ne_bytes(*self.fixed(offset, 8).first_chunk().expect("eight bytes"))
     }
 
+    #[inline]
     fn shape(self) -> Shape {
         let len = self.u64_at(8) >> 48;
         Shape {
@@ -123,21 +131,25 @@ impl<'a> Record<'a> {
         self.shape().len()
     }
 
+    #[inline]
     pub(crate) fn key(self) -> &'a [u8] {
         let shape = self.shape();
         let block = if shape.large { BLOCK_LEN } else { 0 };
         self.fixed(HEADER_LEN + shape.extras_len() + block, shape.key_len())
     }
 
+    #[inline]
     pub(crate) fn seq(self) -> u64 {
         self.u64_at(8) & SEQ_MASK
     }
 
     /// In steps; zero: never.
+    #[inline]
     pub(crate) fn exptime(self) -> u32 {
         self.exptime_field().load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn is_expired(self, now_ms: u64) -> bool {
         let exptime = self.exptime();
         exptime != 0 && (exptime == ALWAYS_PAST || exptime_to_ms(exptime) <= now_ms)
@@ -160,6 +172,7 @@ impl<'a> Record<'a> {
 
     /// Notes a use, which raises the frequency when it `counts`. May lose to another one at the same moment,
     /// which is as good.
+    #[inline]
     pub(crate) fn bump(self, now_ms: u64, counts: impl FnOnce(Self) -> bool) {
         let field = self.facts_field();
         let old = field.load(Ordering::Relaxed);
@@ -190,6 +203,7 @@ impl<'a> Record<'a> {
         self.exptime_field().store(exptime, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn view(self, bucket: usize, now_ms: u64) -> ItemView<'a> {
         let shape = self.shape();
         let mut at = HEADER_LEN;
@@ -322,15 +336,18 @@ pub(crate) fn exptime_to_steps(exptime_ms: u64, now_ms: u64) -> u32 {
 }
 
 /// Zero: never.
+#[inline]
 pub(crate) fn exptime_to_ms(steps: u32) -> u64 {
     u64::from(steps) * EXPTIME_STEP_MS
 }
 
+#[inline]
 fn seconds(now_ms: u64) -> u32 {
     (now_ms / 1000) as u32 & 0xffff
 }
 
 /// The latest time up to now that ends in the stored sixteen bits; ages above 18 hours lose that much.
+#[inline]
 fn last_access_ms(facts: u32, now_ms: u64) -> u64 {
     let now = now_ms / 1000;
     let age = (now as u32).wrapping_sub(facts) & 0xffff;
@@ -345,6 +362,7 @@ fn marks_bits(marks: Marks) -> u32 {
         | bit(marks.binary_key, BINARY_KEY)
 }
 
+#[inline]
 fn marks(facts: u32) -> Marks {
     Marks {
         fetched: facts & FETCHED != 0,

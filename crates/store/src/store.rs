@@ -9,7 +9,7 @@ use crate::BUCKET_COUNT;
 use crate::counters::Counters;
 use crate::heap::Heap;
 use crate::index::{self, Bucket, Found, Slots, Writes};
-use crate::item::{Absent, ItemView, Key};
+use crate::item::{Absent, ItemView, Key, Sought};
 use crate::limits::MEMCACHED_ITEM_OVERHEAD;
 use crate::record::{Record, exptime_to_steps};
 use crate::stats::StoreStats;
@@ -45,18 +45,21 @@ impl Store {
     ///
     /// Memory that writers free meanwhile waits for `read` to return, so it must neither block nor write to the
     /// store.
-    pub fn get<R>(
+    #[inline]
+    pub fn get<'k, R>(
         &self,
-        key: Key<'_>,
+        sought: impl Into<Sought<'k>>,
         now_ms: u64,
         bump: bool,
         read: impl FnOnce(ItemView<'_>) -> R,
     ) -> Result<R, Absent> {
+        let Sought { key, hint } = sought.into();
         let bucket = &self.heap.buckets[key.bucket()];
         let pin = self.heap.readers.pin();
         let slots = bucket.pinned(&self.heap.arena, &pin);
-        let found = slots.find(key.hash, |record| record.key() == key.bytes).ok_or(Absent::Missing)?;
-        let record = slots.record(found);
+        let fits = |record: Record<'_>| record.key() == key.bytes;
+        let found = slots.find_hinted(hint, fits).or_else(|| slots.find(key.hash, fits));
+        let record = slots.record(found.ok_or(Absent::Missing)?);
         if let Some(absent) = self.heap.absent(bucket, record, now_ms) {
             return Err(absent);
         }
@@ -67,18 +70,19 @@ impl Store {
         Ok(read(view))
     }
 
-    /// Brings what a look-up of these keys will touch into the processor's cache. For a batch: first this for
-    /// all its keys, then the commands.
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = Key<'k>> + Clone) {
-        for key in keys.clone() {
-            index::prefetch_bucket(&self.heap.buckets[key.bucket()]);
+    /// Brings what a look-up of these keys will touch into the processor's cache, and notes where their items
+    /// are. For a batch: first this for all its keys, then the commands.
+    pub fn prefetch(&self, batch: &mut [Sought<'_>]) {
+        let bucket = |sought: &Sought<'_>| &self.heap.buckets[sought.key.bucket()];
+        for sought in &*batch {
+            index::prefetch_bucket(bucket(sought));
         }
-        for key in keys.clone() {
-            self.heap.buckets[key.bucket()].run().prefetch(&self.heap.arena, key.hash);
+        for sought in &*batch {
+            bucket(sought).run().prefetch(&self.heap.arena, sought.key.hash);
         }
         let pin = self.heap.readers.pin();
-        for key in keys {
-            self.heap.buckets[key.bucket()].pinned(&self.heap.arena, &pin).prefetch_items(key.hash);
+        for sought in batch {
+            sought.hint = bucket(sought).pinned(&self.heap.arena, &pin).prefetch_items(sought.key.hash);
         }
     }
 

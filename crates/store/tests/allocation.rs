@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use doled_store::{Key, Put, Store, StoreOptions};
+use doled_store::{Key, Put, Sought, Store, StoreOptions};
 use stdx::ByteSize;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -59,6 +59,9 @@ fn the_hot_paths_allocate_nothing() {
     assert_eq!(hits(), names.len());
     allocates_nothing("hits", || assert_eq!(hits(), names.len()));
     allocates_nothing("misses", || assert!(store.get(key(b"absent"), 1, true, |_| ()).is_err()));
-    allocates_nothing("prefetching", || store.prefetch(names.iter().map(|name| key(&name[..]))));
+    allocates_nothing("prefetching", || {
+        let mut batch: [Sought<'_>; 32] = std::array::from_fn(|n| key(&names[n][..]).into());
+        store.prefetch(&mut batch);
+    });
     allocates_nothing("overwrites", write);
 }

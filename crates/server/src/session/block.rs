@@ -3,7 +3,7 @@
 use proto::request::{Decoded, Request, decode};
 
 use super::{Session, State, Step, ms, storage};
-use crate::engine::Context;
+use crate::engine::{Context, mutation};
 use crate::limits::BLOCK_RESERVE_MAX;
 use crate::managed::Claim;
 
@@ -70,7 +70,8 @@ impl Block {
         let claim = self.claim.as_ref();
         match decode(&self.line) {
             Decoded::Request { request: Request::Storage(storage), .. } => {
-                storage::store(cx, &storage, claim, &self.bytes, out);
+                let key = mutation::hashed(storage.key);
+                storage::store(cx, &storage, key, claim, &self.bytes, out);
             }
             Decoded::Request { request: Request::Ms(ms), .. } => ms::store(cx, &ms, claim, &self.bytes, out),
             other => unreachable!("a line that was a storage command is now {other:?}"),

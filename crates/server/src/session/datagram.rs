@@ -12,6 +12,7 @@
 use net::limits::POOLED_BUFFER_LEN;
 use proto::binary::REQUEST_MAGIC;
 
+use super::ahead::Batch;
 use super::{Session, Step};
 use crate::engine::Context;
 use crate::limits::{DATAGRAM_READ_LEN, DATAGRAM_REPLY_LEN, DATAGRAM_REQUESTS_MAX};
@@ -33,7 +34,7 @@ pub(crate) fn answer(
         Left { requests: DATAGRAM_REQUESTS_MAX, read: DATAGRAM_READ_LEN, bytes: DATAGRAM_REPLY_LEN };
     while left.something() && !requests.is_empty() {
         left.read = left.read.saturating_sub(requests.len());
-        let step = session.step(cx, requests, message);
+        let step = session.step(cx, requests, &mut Batch::default(), message);
         let may_go_on = message.is_empty() || {
             left.bytes = left.bytes.saturating_sub(message.len());
             send(message)

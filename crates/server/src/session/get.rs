@@ -6,32 +6,47 @@
 use proto::reply::put_value;
 use proto::reply::text;
 use proto::request::{Gat, Get, Keys, Touch};
-use store::{Absent, ItemView, Key};
+use store::{Absent, ItemView, Sought};
 
-use super::{NextClaim, Session, Step, ahead, answer, refuse};
+use super::ahead::Batch;
+use super::{NextClaim, Session, Step, answer, refuse};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
-use crate::limits::KEYS_AHEAD_MAX;
 use crate::managed::{Claim, Refused};
 
 impl Session {
-    pub(super) fn get(&mut self, cx: &Context<'_>, get: Get<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
-        self.each_key(cx, get.keys, line_len, out, |cx, claim, key, out| {
-            // Lease and tag before the look-up; the floor is looked at within it.
-            mutation::check(cx, claim, || cx.engine.store.tag(key.bucket()))?;
-            cx.counters.cmd_get.count();
-            let found = cx.engine.store.get(key, cx.now.store_ms, true, |item| {
-                put_item(out, key.bytes, &item, get.with_cas);
-            });
-            cx.engine.prefixes.count_get(key.bytes, found.is_ok());
-            count_get(cx, found.err());
-            Ok(())
+    pub(super) fn get<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        get: Get<'a>,
+        line_len: usize,
+        batch: &mut Batch<'a>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        self.each_key(cx, get.keys, line_len, batch, out, |cx, claim, key, out| {
+            get_one(cx, claim, key, get.with_cas, out)
         })
     }
 
-    pub(super) fn gat(&mut self, cx: &Context<'_>, gat: Gat<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
+    /// `get` of one key.
+    pub(super) fn single_get(&mut self, cx: &Context<'_>, key: Sought<'_>, out: &mut Vec<u8>) {
+        let claim = self.take_claim(cx, [key.key.bytes]);
+        match claim.and_then(|claim| get_one(cx, claim.as_ref(), key, false, out)) {
+            Ok(()) => out.extend_from_slice(text::END),
+            Err(refused) => refuse(cx, refused, out),
+        }
+    }
+
+    pub(super) fn gat<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        gat: Gat<'a>,
+        line_len: usize,
+        batch: &mut Batch<'a>,
+        out: &mut Vec<u8>,
+    ) -> Step {
         let exptime_ms = to_store_ms(gat.exptime, &cx.now);
-        self.each_key(cx, gat.keys, line_len, out, |cx, claim, key, out| {
+        self.each_key(cx, gat.keys, line_len, batch, out, |cx, claim, Sought { key, .. }, out| {
             cx.counters.cmd_touch.count();
             let now_ms = cx.now.store_ms;
             let found = mutation::change(cx, claim, key, |guard| {
@@ -63,13 +78,14 @@ impl Session {
 
     /// Answers key by key, and `END`. A refusal before the first answer is the whole reply; after it, what
     /// is left is a miss.
-    fn each_key(
+    fn each_key<'a>(
         &mut self,
         cx: &Context<'_>,
-        keys: Keys<'_>,
+        keys: Keys<'a>,
         line_len: usize,
+        batch: &mut Batch<'a>,
         out: &mut Vec<u8>,
-        mut answer_one: impl FnMut(&Context<'_>, Option<&Claim>, Key<'_>, &mut Vec<u8>) -> Result<(), Refused>,
+        mut answer_one: impl FnMut(&Context<'_>, Option<&Claim>, Sought<'_>, &mut Vec<u8>) -> Result<(), Refused>,
     ) -> Step {
         let claim_before = self.claim;
         let claim = match self.take_claim(cx, keys.clone()) {
@@ -85,10 +101,9 @@ impl Session {
             if out.len() >= self.output_high() {
                 return self.pause(claim_before, done);
             }
-            if done > 0 && done % KEYS_AHEAD_MAX == 0 {
-                ahead::keys(&cx.engine.store, std::iter::once(key).chain(keys.clone().map(|(_, key)| key)));
-            }
-            if let Err(refused) = answer_one(cx, claim.as_ref(), mutation::hashed(key), out) {
+            let rest = std::iter::once(key).chain(keys.clone().map(|(_, key)| key));
+            batch.look_at_keys(&cx.engine.store, rest);
+            if let Err(refused) = answer_one(cx, claim.as_ref(), batch.sought(key), out) {
                 if done == 0 {
                     refuse(cx, refused, out);
                     return Step::Done(line_len);
@@ -105,6 +120,27 @@ impl Session {
         self.progress = keys_done;
         Step::Full
     }
+}
+
+/// Answers for one key, found or not.
+#[inline]
+fn get_one(
+    cx: &Context<'_>,
+    claim: Option<&Claim>,
+    sought: Sought<'_>,
+    with_cas: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    // Lease and tag before the look-up; the floor is looked at within it.
+    let key = sought.key;
+    mutation::check(cx, claim, || cx.engine.store.tag(key.bucket()))?;
+    cx.counters.cmd_get.count();
+    let found = cx.engine.store.get(sought, cx.now.store_ms, true, |item| {
+        put_item(out, key.bytes, &item, with_cas);
+    });
+    cx.engine.prefixes.count_get(key.bytes, found.is_ok());
+    count_get(cx, found.err());
+    Ok(())
 }
 
 #[inline]

@@ -38,7 +38,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Step {
         let mut scratch: KeyScratch = [0; _];
-        let key = ms.key.bytes(&mut scratch);
+        let key = mutation::hashed(ms.key.bytes(&mut scratch));
         let claim = match self.admit(cx, key) {
             Ok(claim) => claim,
             Err(refused) => {
@@ -46,8 +46,8 @@ impl Session {
                 return self.swallow_block(line, ms.value_len);
             }
         };
-        if cx.engine.store.too_large(key.len(), ms.value_len) {
-            refuse_too_large(cx, ms, mutation::hashed(key), claim.as_ref(), out);
+        if cx.engine.store.too_large(key.bytes.len(), ms.value_len) {
+            refuse_too_large(cx, ms, key, claim.as_ref(), out);
             return self.swallow_block(line, ms.value_len);
         }
         self.await_block(line, rest, ms.value_len, claim, |claim, block| store(cx, ms, claim, block, out))

@@ -14,11 +14,12 @@ impl Session {
         &mut self,
         cx: &Context<'_>,
         storage: &Storage<'_>,
+        key: Key<'_>,
         line: &[u8],
         rest: &[u8],
         out: &mut Vec<u8>,
     ) -> Step {
-        let claim = match self.admit(cx, storage.key) {
+        let claim = match self.admit(cx, key) {
             Ok(claim) => claim,
             Err(refused) => {
                 refuse(cx, refused, out);
@@ -26,28 +27,33 @@ impl Session {
             }
         };
         if cx.engine.store.too_large(storage.key.len(), storage.value_len) {
-            refuse_too_large(cx, storage, claim.as_ref(), out);
+            refuse_too_large(cx, storage, key, claim.as_ref(), out);
             return self.swallow_block(line, storage.value_len);
         }
         self.await_block(line, rest, storage.value_len, claim, |claim, block| {
-            store(cx, storage, claim, block, out);
+            store(cx, storage, key, claim, block, out);
         })
     }
 
     /// Looks at the claim before the data block is collected, so that no memory is spent on one that is refused
     /// anyway. What counts is the check at the end.
-    pub(super) fn admit(&mut self, cx: &Context<'_>, key: &[u8]) -> Result<Option<Claim>, Refused> {
-        let claim = self.take_claim(cx, [key])?;
-        mutation::check(cx, claim.as_ref(), || cx.engine.store.tag(mutation::hashed(key).bucket()))?;
+    pub(super) fn admit(&mut self, cx: &Context<'_>, key: Key<'_>) -> Result<Option<Claim>, Refused> {
+        let claim = self.take_claim(cx, [key.bytes])?;
+        mutation::check(cx, claim.as_ref(), || cx.engine.store.tag(key.bucket()))?;
         Ok(claim)
     }
 }
 
 /// A value that can't fit. `set` removes the old one: its client believes that it is replaced.
-fn refuse_too_large(cx: &Context<'_>, storage: &Storage<'_>, claim: Option<&Claim>, out: &mut Vec<u8>) {
+fn refuse_too_large(
+    cx: &Context<'_>,
+    storage: &Storage<'_>,
+    key: Key<'_>,
+    claim: Option<&Claim>,
+    out: &mut Vec<u8>,
+) {
     cx.counters.store_too_large.count();
     if storage.verb == StorageVerb::Set {
-        let key = mutation::hashed(storage.key);
         let removed = mutation::change(cx, claim, key, |guard| guard.remove(key, cx.now.store_ms));
         if let Err(refused) = removed {
             return refuse(cx, refused, out);
@@ -60,6 +66,7 @@ fn refuse_too_large(cx: &Context<'_>, storage: &Storage<'_>, claim: Option<&Clai
 pub(super) fn store(
     cx: &Context<'_>,
     storage: &Storage<'_>,
+    key: Key<'_>,
     claim: Option<&Claim>,
     block: &[u8],
     out: &mut Vec<u8>,
@@ -69,7 +76,6 @@ pub(super) fn store(
     let Some((value, b"\r\n")) = block.split_at_checked(storage.value_len) else {
         return answer(out, storage.noreply, text::BAD_DATA_CHUNK);
     };
-    let key = mutation::hashed(storage.key);
     match mutation::create(cx, claim, key, |guard| apply(cx, guard, key, storage, value)) {
         Ok(reply) => answer(out, storage.noreply, reply),
         Err(refused) => refuse(cx, refused, out),
@@ -84,27 +90,11 @@ fn apply(
     storage: &Storage<'_>,
     value: &[u8],
 ) -> &'static [u8] {
-    let old = guard.find(key, cx.now.store_ms);
-    match (storage.verb, old) {
-        (StorageVerb::Set, _) | (StorageVerb::Add, Err(_)) | (StorageVerb::Replace, Ok(_)) => {}
-        (StorageVerb::Append | StorageVerb::Prepend, Ok(old)) => {
-            let (old_len, put) = (old.value.len(), joined(&old));
-            let is_append = storage.verb == StorageVerb::Append;
-            let joined = join(cx, guard, key, &put, old_len, value, is_append);
-            return joined.map_or_else(|error| put_error(cx, error), |_| text::STORED);
-        }
-        (StorageVerb::Cas(cas), Ok(old)) if old.cas != cas => {
-            cx.counters.cas_badval.count();
-            return text::EXISTS;
-        }
-        (StorageVerb::Cas(_), Ok(_)) => cx.counters.cas_hits.count(),
-        (StorageVerb::Cas(_), Err(_)) => {
-            cx.counters.cas_misses.count();
-            return text::NOT_FOUND;
-        }
-        (StorageVerb::Add | StorageVerb::Replace | StorageVerb::Append | StorageVerb::Prepend, _) => {
-            return text::NOT_STORED;
-        }
+    // A set need not look for the old item: the put that follows does.
+    if storage.verb != StorageVerb::Set
+        && let Some(reply) = answer_by_old(cx, guard, key, storage, value)
+    {
+        return reply;
     }
     let exptime_ms = to_store_ms(storage.exptime, &cx.now);
     let put = Put { flags: storage.flags, exptime_ms, ..Put::default() };
@@ -114,6 +104,41 @@ fn apply(
         guard.remove(key, cx.now.store_ms);
     }
     stored.map_or_else(|error| put_error(cx, error), |_| text::STORED)
+}
+
+/// What the verbs that depend on the old item answer; `None` when the new one is to be stored.
+fn answer_by_old(
+    cx: &Context<'_>,
+    guard: &mut BucketGuard<'_>,
+    key: Key<'_>,
+    storage: &Storage<'_>,
+    value: &[u8],
+) -> Option<&'static [u8]> {
+    let old = guard.find(key, cx.now.store_ms);
+    match (storage.verb, old) {
+        (StorageVerb::Set, _) | (StorageVerb::Add, Err(_)) | (StorageVerb::Replace, Ok(_)) => None,
+        (StorageVerb::Append | StorageVerb::Prepend, Ok(old)) => {
+            let (old_len, put) = (old.value.len(), joined(&old));
+            let is_append = storage.verb == StorageVerb::Append;
+            let joined = join(cx, guard, key, &put, old_len, value, is_append);
+            Some(joined.map_or_else(|error| put_error(cx, error), |_| text::STORED))
+        }
+        (StorageVerb::Cas(cas), Ok(old)) if old.cas != cas => {
+            cx.counters.cas_badval.count();
+            Some(text::EXISTS)
+        }
+        (StorageVerb::Cas(_), Ok(_)) => {
+            cx.counters.cas_hits.count();
+            None
+        }
+        (StorageVerb::Cas(_), Err(_)) => {
+            cx.counters.cas_misses.count();
+            Some(text::NOT_FOUND)
+        }
+        (StorageVerb::Add | StorageVerb::Replace | StorageVerb::Append | StorageVerb::Prepend, _) => {
+            Some(text::NOT_STORED)
+        }
+    }
 }
 
 /// The attributes of an item to which something was appended: flags and exptime stay; it is no longer stale,
