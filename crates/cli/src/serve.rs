@@ -14,6 +14,7 @@ mod listen;
 mod options;
 mod process;
 mod sasl;
+mod tls;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use proto::control::Life;
 use proto::{ClusterId, Incarnation};
-use server::{AuthFile, Leased, ManagedOptions, Node};
+use server::{AuthFile, Leased, ManagedOptions, Node, Tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use stdx::clock;
@@ -95,10 +96,11 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     if flags.verbose > 0 {
         asked.notes.iter().for_each(|note| eprintln!("doled: without meaning here: {note}"));
     }
+    asked.warnings.iter().for_each(|warning| eprintln!("doled: {warning}"));
     if flags.lock_memory {
         process::lock_memory();
     }
-    let auth_file = asked.server.auth_file.clone();
+    let read_again = ReadAgain { auth_file: asked.server.auth_file.clone(), tls: asked.server.tls.clone() };
     let node = Node::start(asked.server)?;
     if flags.verbose > 0 {
         node.addresses().iter().for_each(|address| eprintln!("doled: listening on {address}"));
@@ -106,7 +108,7 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     }
     let stop = node.stop_handle();
     std::thread::spawn(move || {
-        wait_for_end(&mut signals, auth_file.as_ref());
+        wait_for_end(&mut signals, &read_again);
         stop.stop();
     });
     files::write_ports(node.addresses(), node.udp_addresses())?;
@@ -124,13 +126,33 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
 
 /// Returns when the node should end. Every end is graceful, so USR1 is like the others; HUP asks to read files
 /// again.
-fn wait_for_end(signals: &mut Signals, auth_file: Option<&AuthFile>) {
+fn wait_for_end(signals: &mut Signals, files: &ReadAgain) {
     for signal in signals.forever() {
         if signal != SIGHUP {
             return;
         }
-        if let Some(Err(error)) = auth_file.map(AuthFile::reload) {
+        files.read();
+    }
+}
+
+/// Files that HUP asks to read again.
+#[derive(Debug)]
+struct ReadAgain {
+    auth_file: Option<AuthFile>,
+    tls: Option<Tls>,
+}
+
+impl ReadAgain {
+    fn read(&self) {
+        if let Some(Err(error)) = self.auth_file.as_ref().map(AuthFile::reload) {
             eprintln!("doled: -Y (--auth-file): the users stay as they were: {error}");
+        }
+        match self.tls.as_ref().map(Tls::reload) {
+            None => {}
+            Some(Ok(warnings)) => warnings.iter().for_each(|warning| eprintln!("doled: {warning}")),
+            Some(Err(error)) => {
+                eprintln!("doled: -Z (--enable-ssl): the certificates stay as they were: error {error}");
+            }
         }
     }
 }

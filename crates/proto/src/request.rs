@@ -107,6 +107,11 @@ pub enum Request<'a> {
     Quit,
     /// `cache_memlimit`.
     CacheMemlimit(CacheMemlimit),
+    /// `refresh_certs`.
+    RefreshCerts {
+        /// No reply is wanted, errors included.
+        noreply: bool,
+    },
     /// `shutdown`.
     Shutdown(Shutdown),
     /// `lru_crawler`.
@@ -231,6 +236,7 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"verbosity" => admin::decode_verbosity(tokens),
         b"cache_memlimit" => admin::decode_cache_memlimit(tokens),
         b"shutdown" => Ok(admin::decode_shutdown(tokens)),
+        b"refresh_certs" => Ok(Request::RefreshCerts { noreply: is_noreply(tokens) }),
         b"me" => me::decode(tokens),
         b"lru_crawler" => crawler::decode(tokens),
         b"config" => admin::decode_config(tokens),

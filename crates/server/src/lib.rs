@@ -25,6 +25,7 @@ pub mod session;
 mod stats;
 mod stop;
 mod sync;
+pub mod tls;
 mod udp;
 mod worker;
 
@@ -33,5 +34,6 @@ pub use node::{Node, StartError, StopReason};
 pub use options::{Discovery, Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
 pub use session::{Credentials, CredentialsError};
 pub use stop::StopHandle;
+pub use tls::{ClientAuth, KeyFormat, ListenerTls, Tls, TlsError, TlsOptions};
 
 pub use proto::VERSION;

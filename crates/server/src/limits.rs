@@ -62,6 +62,13 @@ pub const AUTH_FILE_LEN_MAX: u64 = 4096;
 /// (`CLIENT_ERROR auth token too long`) and disconnected.
 pub const AUTH_TOKEN_LEN_MAX: usize = 512;
 
+/// Longest file of certificates or keys in bytes; a longer one is refused.
+pub const TLS_FILE_LEN_MAX: u64 = 1 << 20;
+
+/// TLS sessions that clients can go on with (`-o ssl_session_cache`), for each rule of client certificates; the oldest
+/// make room.
+pub const TLS_SESSIONS_MAX: usize = 4096;
+
 /// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
 /// life of the node, since no client waits so long.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use cluster::node::NodeOptions;
 use net::{
-    AcceptorOptions, Address, BindError, DatagramSocket, Datagrams, Listener, Workers, WorkersOptions,
+    AcceptorOptions, Address, BindError, DatagramSocket, Datagrams, Listener, TlsAcceptor, Workers,
+    WorkersOptions,
 };
 use proto::control::LockIdentity;
 use proto::reply::text;
@@ -20,6 +21,7 @@ use crate::guardian::{self, GuardianGone};
 use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
 use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
+use crate::tls::ListenerTls;
 use crate::udp;
 use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
 
@@ -76,12 +78,28 @@ pub enum StartError {
     /// A password that a datagram would not have shown.
     #[error("a node that asks for a password serves no UDP: each datagram stands for itself")]
     UdpPassword,
+    /// Datagrams are plain.
+    #[error(
+        "a node with TLS serves no UDP: datagrams would be plain, and nobody would have to show a certificate"
+    )]
+    UdpTls,
     /// Datagrams can come late or twice.
     #[error("a managed node serves no UDP: a datagram can come late or twice, and bring an old value back")]
     UdpManaged,
     /// Who forges a sender could make it send to whomever he wants.
     #[error("{0} is every address of this machine: UDP is served on addresses that are named")]
     UdpEverywhere(SocketAddr),
+    /// Proxies and clients of a cluster speak no TLS.
+    #[error("a managed node can't ask for TLS: nobody in a cluster speaks it yet")]
+    ManagedTls,
+    /// An address with a TLS rule of its own on a node without TLS, or client certificates that nobody could judge.
+    #[error("{address}: {reason}")]
+    ListenerTls {
+        /// The address.
+        address: SocketAddr,
+        /// What is missing.
+        reason: String,
+    },
     /// A leased node without managers.
     #[error("a leased node needs the address of at least one manager")]
     NoManagers,
@@ -198,6 +216,7 @@ fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {
     let is_binary_only = options.protocol == Protocol::Binary || options.sasl.is_some();
     match options.protocol {
         _ if is_binary_only && options.auth_file.is_some() => Err(StartError::AuthBinary),
+        _ if options.tls.is_some() && options.managed.is_some() => Err(StartError::ManagedTls),
         _ if options.auth_file.is_some() && options.managed.is_some() => Err(StartError::ManagedAuth),
         _ if is_binary_only && options.managed.is_some() => Err(StartError::ManagedBinary),
         Protocol::Ascii if options.sasl.is_some() => Err(StartError::SaslAscii),
@@ -211,6 +230,9 @@ fn check_udp(options: &ServerOptions) -> Result<(), StartError> {
     }
     if options.sasl.is_some() || options.auth_file.is_some() {
         return Err(StartError::UdpPassword);
+    }
+    if options.tls.is_some() {
+        return Err(StartError::UdpTls);
     }
     if options.managed.is_some() {
         return Err(StartError::UdpManaged);
@@ -234,7 +256,12 @@ fn take_lock(options: &ServerOptions) -> Result<Option<LockFile>, StartError> {
 fn bind(options: &ServerOptions) -> Result<(Vec<Listener>, Option<Listener>), StartError> {
     let mut listeners = Vec::new();
     for &address in &options.listen {
-        listeners.push(Listener::tcp(address, options.backlog, DATA_LISTENER)?);
+        let tls = listener_tls(options, address)?;
+        let listener = Listener::tcp(address, options.backlog, DATA_LISTENER)?;
+        listeners.push(match tls {
+            Some(tls) => listener.with_tls(tls),
+            None => listener,
+        });
     }
     if let Some(socket) = &options.unix_socket {
         listeners.push(Listener::unix(&socket.path, socket.mode, options.backlog, DATA_LISTENER)?);
@@ -249,6 +276,17 @@ fn bind(options: &ServerOptions) -> Result<(Vec<Listener>, Option<Listener>), St
         _ => None,
     };
     Ok((listeners, admin))
+}
+
+/// What connections to an address speak TLS from, if they do.
+fn listener_tls(options: &ServerOptions, address: SocketAddr) -> Result<Option<TlsAcceptor>, StartError> {
+    let rule = options.listen_tls.iter().find(|(listed, _)| *listed == address).map(|(_, rule)| *rule);
+    let failed = |reason| StartError::ListenerTls { address, reason };
+    match (&options.tls, rule) {
+        (Some(tls), rule) => tls.acceptor(rule).map_err(|error| failed(error.to_string())),
+        (None, None | Some(ListenerTls::Off)) => Ok(None),
+        (None, Some(_)) => Err(failed("TLS is not enabled".to_owned())),
+    }
 }
 
 fn make_managed(options: &ManagedOptions, start: Start) -> Managed {

@@ -9,6 +9,7 @@ use stdx::ByteSize;
 
 use crate::auth_file::AuthFile;
 use crate::session::Credentials;
+use crate::tls::{ListenerTls, Tls};
 
 /// A node's options; the default is memcached's, on any free port of loopback.
 #[derive(Clone, Debug)]
@@ -60,6 +61,10 @@ pub struct ServerOptions {
     /// Who may use the node (`-Y`): with it nothing is spoken but the text protocol, and nothing is done on any
     /// connection before a password was shown. `None`: everybody.
     pub auth_file: Option<AuthFile>,
+    /// TLS on the TCP addresses of `listen` (`-Z`); `None`: plain.
+    pub tls: Option<Tls>,
+    /// Those of `listen` with a rule of their own.
+    pub listen_tls: Vec<(SocketAddr, ListenerTls)>,
     /// `None`: a memcached. Else only owned buckets are served.
     pub managed: Option<ManagedOptions>,
 }
@@ -89,6 +94,8 @@ impl Default for ServerOptions {
             discovery: None,
             sasl: None,
             auth_file: None,
+            tls: None,
+            listen_tls: Vec::new(),
             managed: None,
         }
     }

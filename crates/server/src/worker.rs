@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use net::{Address, App, CloseReason, ConnId, Io, Next, Origin, Received};
+use net::{Address, App, CloseReason, ConnId, Io, Next, Origin, Received, TlsFault};
 use stdx::clock;
 
 use crate::engine::{Context, Engine};
+use crate::log;
 use crate::session::Session;
 use crate::stats::connections::Entry;
 
@@ -73,6 +74,15 @@ impl App for Worker {
             read_clock: &clock::lease_now,
         };
         open.session.handle(&cx, input, out)
+    }
+
+    fn tls_failed(&mut self, io: &mut Io, conn: ConnId, fault: &TlsFault) {
+        if self.engine.verbosity.load(Ordering::Relaxed) > 0 {
+            match io.peer(conn) {
+                Some(peer) => log::line(&format!("TLS with {peer}: {fault}")),
+                None => log::line(&format!("TLS: {fault}")),
+            }
+        }
     }
 
     fn closed(&mut self, _io: &mut Io, conn: ConnId, _reason: CloseReason) {

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::tls::TlsWords;
+
 /// What the words have set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extended {
     /// Connections that send nothing for so long are closed.
     pub(super) idle_timeout: Option<Duration>,
     /// Connections above `-c` wait instead of being told.
     pub(super) wait_when_full: bool,
+    /// The words of TLS.
+    pub(super) tls: TlsWords,
 }
 
 /// What may stand behind the word's `=`.
@@ -34,6 +38,8 @@ enum Value {
 enum Becomes {
     /// Sets something.
     Set(fn(&mut Extended, u64)),
+    /// Sets something to a text.
+    SetText(fn(&mut Extended, String)),
     /// It is so anyway.
     SoAlready,
     /// Accepted; why it means nothing here.
@@ -42,7 +48,7 @@ enum Becomes {
     Refused(&'static str),
 }
 
-use Becomes::{Nothing, Refused, Set, SoAlready};
+use Becomes::{Nothing, Refused, Set, SetText, SoAlready};
 use Value::{Decimal, MaybeNumber, None as Plain, Number, OneOf, Text};
 
 const SLABS: Becomes = Nothing("there are no slabs");
@@ -51,7 +57,6 @@ const TABLE: Becomes = Nothing("the hash table is sized by -m");
 const LOGS: Becomes = Nothing("there is no watch command");
 const DEAD: Becomes = Nothing("memcached ignores it too");
 const FLASH: Becomes = Nothing("nothing is stored on flash");
-const TLS: Becomes = Refused("there is no TLS yet");
 const PROXY: Becomes = Refused("the proxy is a command of its own: doled proxy");
 
 const ANY: RangeInclusive<u64> = 0..=u32::MAX as u64;
@@ -101,16 +106,16 @@ const WORDS: &[(&str, Value, Becomes)] = &[
     // Known to memcached's builds for its own tests.
     ("relaxed_privileges", Plain, SoAlready),
     ("sock_cookie_id", Number(ANY), Refused("sockets cannot be marked yet")),
-    ("ssl_chain_cert", Text, TLS),
-    ("ssl_key", Text, TLS),
-    ("ssl_keyformat", Text, TLS),
-    ("ssl_verify_mode", Number(0..=3), TLS),
-    ("ssl_ciphers", Text, TLS),
-    ("ssl_ca_cert", Text, TLS),
-    ("ssl_wbuf_size", Number(SIZE), TLS),
-    ("ssl_session_cache", Plain, TLS),
-    ("ssl_kernel_tls", Plain, TLS),
-    ("ssl_min_version", Number(0..=3), TLS),
+    ("ssl_chain_cert", Text, SetText(|extended, path| extended.tls.chain_cert = Some(path))),
+    ("ssl_key", Text, SetText(|extended, path| extended.tls.key = Some(path))),
+    ("ssl_keyformat", Text, SetText(|extended, name| extended.tls.keyformat = Some(name))),
+    ("ssl_verify_mode", Number(0..=3), Set(|extended, mode| extended.tls.verify_mode = Some(mode))),
+    ("ssl_ciphers", Text, SetText(|extended, list| extended.tls.ciphers = Some(list))),
+    ("ssl_ca_cert", Text, SetText(|extended, path| extended.tls.ca_cert = Some(path))),
+    ("ssl_wbuf_size", Number(SIZE), Set(|extended, kib| extended.tls.wbuf_size = Some(kib))),
+    ("ssl_session_cache", Plain, Set(|extended, _| extended.tls.session_cache = true)),
+    ("ssl_kernel_tls", Plain, Nothing("records are made in this process")),
+    ("ssl_min_version", Number(0..=3), Set(|extended, version| extended.tls.min_version = Some(version))),
     ("ext_path", Text, Refused("values are not stored on flash yet")),
     ("ext_page_size", Number(SIZE), FLASH),
     ("ext_wbuf_size", Number(SIZE), FLASH),
@@ -144,6 +149,7 @@ pub(super) fn parse(lists: &[String], notes: &mut Vec<String>) -> Result<Extende
         let number = check(rule, word, value)?;
         match becomes {
             Set(set) => set(&mut extended, number),
+            SetText(set) => set(&mut extended, value.unwrap_or_default().to_owned()),
             SoAlready => {}
             Nothing(why) => notes.push(format!("-o {word}: {why}")),
             Refused(why) => bail!("-o {word}: {why}"),
@@ -231,7 +237,6 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_refused() {
         for (list, why) in [
-            ("ssl_chain_cert=/a.pem", "there is no TLS yet"),
             ("proxy_config=routelib", "the proxy is a command of its own: doled proxy"),
             ("ext_path=/a:1G", "values are not stored on flash yet"),
             ("track_sizes", "there is no histogram of sizes yet"),

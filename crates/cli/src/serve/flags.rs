@@ -12,6 +12,15 @@ const EXTENDED_HELP: &str = "\
 Words of -o:
   idle_timeout=SECONDS  Close connections that send nothing for so long [default: 0, never]
   no_maxconns_fast      Connections above -c wait for others to end, instead of getting an error
+  ssl_chain_cert=FILE   The certificate and those above it, PEM; read again by refresh_certs and on SIGHUP
+  ssl_key=FILE          Its key, if it is not in the same file
+  ssl_keyformat=NAME    PEM or DER [default: PEM]
+  ssl_verify_mode=N     Client certificates: 0 none, 1 if the client has one, 2 or 3 required [default: 0];
+                        before an address of -l, btls: is like 0, mtls: like 2, and notls: turns TLS off
+  ssl_ca_cert=FILE      Whose client certificates are believed, PEM
+  ssl_ciphers=LIST      Ciphers of TLS 1.2, as OpenSSL writes them [default: all supported]
+  ssl_min_version=N     2 is TLS 1.2, 3 is TLS 1.3 [default: 2, the lowest]
+  ssl_session_cache     Let clients go on with an earlier session
 
 Options that tune what memcached has inside (slabs, LRU, hash table) are accepted; -v says which mean nothing here.";
 
@@ -147,6 +156,10 @@ pub(super) struct MemcachedFlags {
     /// 8 users, and is read again on SIGHUP
     #[arg(short = 'Y', long, value_name = "FILE")]
     pub(super) auth_file: Option<PathBuf>,
+
+    /// Speak TLS on the TCP addresses, with the certificate of -o ssl_chain_cert
+    #[arg(short = 'Z', long)]
+    pub(super) enable_ssl: bool,
 
     /// Further options; see below
     #[arg(short = 'o', long, value_name = "WORD[=VALUE],...")]

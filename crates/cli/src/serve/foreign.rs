@@ -1,7 +1,7 @@
 //! memcached's flags that mean nothing here, or not yet: read so that command lines fit, hidden in the help.
 //!
 //! A flag that only tunes memcached's insides is accepted with a note. One that asks for something which a
-//! client or an operator would miss is refused: nobody may believe to have TLS who has not.
+//! client or an operator would miss is refused.
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -33,10 +33,6 @@ pub(super) struct ForeignFlags {
     #[arg(short = 'W', long, hide = true)]
     disable_watch: bool,
 
-    /// TLS
-    #[arg(short = 'Z', long, hide = true)]
-    enable_ssl: bool,
-
     /// Warm restart
     #[arg(short = 'e', long, value_name = "FILE", hide = true)]
     memory_file: Option<String>,
@@ -62,10 +58,7 @@ impl ForeignFlags {
     }
 
     fn refuse(&self) -> Result<()> {
-        let missing = [
-            (self.enable_ssl, "-Z (--enable-ssl): there is no TLS yet"),
-            (self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet"),
-        ];
+        let missing = [(self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet")];
         match missing.iter().find(|(given, _)| *given) {
             Some((_, refusal)) => bail!("{refusal}"),
             None => Ok(()),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, bail, ensure};
-use server::UnixSocket;
+use server::{ListenerTls, UnixSocket};
 
 use super::Started;
 use super::flags::MemcachedFlags;
@@ -17,14 +17,20 @@ const DEFAULT_PORT: u16 = 11211;
 /// memcached's word for every address.
 const ANY_HOST: &str = "*";
 
-/// All TCP addresses, each once, in the order given.
-pub(super) fn addresses(
-    flags: &MemcachedFlags,
-    started: Started,
-    notes: &mut Vec<String>,
-) -> Result<Vec<SocketAddr>> {
+/// Where to listen on TCP.
+#[derive(Debug, Default)]
+pub(super) struct Listen {
+    /// All addresses, each once, in the order given.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Those that have a TLS rule of their own.
+    pub(super) tls: Vec<(SocketAddr, ListenerTls)>,
+}
+
+/// All TCP addresses.
+pub(super) fn addresses(flags: &MemcachedFlags, started: Started, notes: &mut Vec<String>) -> Result<Listen> {
+    let mut listen = Listen::default();
     if flags.unix_socket.is_some() {
-        return Ok(Vec::new());
+        return Ok(listen);
     }
     let udp = port("--udp-port", &flags.udp_port)?;
     let tcp = match &flags.port {
@@ -33,13 +39,14 @@ pub(super) fn addresses(
     };
     let Some(port) = tcp else {
         ensure!(udp.is_some(), "--port 0: without a TCP port the node needs --unix-socket or --udp-port");
-        return Ok(Vec::new());
+        return Ok(listen);
     };
     if flags.listen.is_empty() {
-        return Ok(match started {
+        listen.addresses = match started {
             Started::AsDoled => vec![(Ipv4Addr::LOCALHOST, port).into()],
             Started::AsMemcached => every_address(port),
-        });
+        };
+        return Ok(listen);
     }
     resolve_all(&flags.listen, port, notes)
 }
@@ -63,7 +70,7 @@ pub(super) fn udp_addresses(
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
     }
     // What the words mean is noted for TCP.
-    let addresses = resolve_all(&flags.listen, port, &mut Vec::new())?;
+    let addresses = resolve_all(&flags.listen, port, &mut Vec::new())?.addresses;
     if let Some(address) = addresses.iter().find(|address| address.ip().is_unspecified()) {
         bail!(
             "--udp-port {}: {address} is every address of this machine, where UDP would answer whomever a datagram claims to come from; name the addresses with --listen",
@@ -74,15 +81,32 @@ pub(super) fn udp_addresses(
 }
 
 /// Each address once.
-fn resolve_all(texts: &[String], port: u16, notes: &mut Vec<String>) -> Result<Vec<SocketAddr>> {
-    let mut addresses = Vec::new();
+fn resolve_all(texts: &[String], port: u16, notes: &mut Vec<String>) -> Result<Listen> {
+    let mut listen = Listen::default();
     for text in texts {
-        let found = resolve(without_words(text, notes)?, port)?;
-        let fresh: Vec<SocketAddr> =
-            found.into_iter().filter(|address| !addresses.contains(address)).collect();
-        addresses.extend(fresh);
+        let (rule, address) = without_words(text, notes)?;
+        for address in resolve(address, port)? {
+            listen.add(text, address, rule)?;
+        }
     }
-    Ok(addresses)
+    Ok(listen)
+}
+
+impl Listen {
+    fn add(&mut self, text: &str, address: SocketAddr, rule: Option<ListenerTls>) -> Result<()> {
+        let listed = self.tls.iter().find(|(listed, _)| *listed == address).map(|(_, rule)| *rule);
+        // Any number of free ports may be asked for, but by one rule.
+        if self.addresses.contains(&address) {
+            ensure!(
+                listed == rule,
+                "--listen \"{text}\": {address} stands there twice, with and without TLS"
+            );
+            return Ok(());
+        }
+        self.addresses.push(address);
+        self.tls.extend(rule.map(|rule| (address, rule)));
+        Ok(())
+    }
 }
 
 /// The unix socket, if there is to be one.
@@ -130,13 +154,14 @@ fn every_address(port: u16) -> Vec<SocketAddr> {
 }
 
 /// Takes the words off that memcached lets stand before an address: TLS, protocol, tag.
-fn without_words<'t>(text: &'t str, notes: &mut Vec<String>) -> Result<&'t str> {
-    let mut rest = text;
+fn without_words<'t>(text: &'t str, notes: &mut Vec<String>) -> Result<(Option<ListenerTls>, &'t str)> {
+    let (mut rest, mut rule) = (text, None);
     loop {
-        let Some((word, after)) = split_word(rest) else { return Ok(rest) };
+        let Some((word, after)) = split_word(rest) else { return Ok((rule, rest)) };
         match word.split_once(['[', '_']).map_or(word, |(kind, _)| kind) {
-            "notls" => {}
-            "btls" | "mtls" => bail!("--listen \"{text}\": {word}: there is no TLS yet"),
+            "notls" => rule = Some(ListenerTls::Off),
+            "btls" => rule = Some(ListenerTls::Basic),
+            "mtls" => rule = Some(ListenerTls::Mutual),
             "tag" => notes.push(format!("--listen \"{text}\": tags mean something only in a proxy")),
             _ => check_protocol(text, word, notes)?,
         }
@@ -179,14 +204,15 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expect: &[&str]) {
         let mut notes = Vec::new();
-        let found = without_words(text, &mut notes).and_then(|text| resolve(text, 7)).expect(text);
+        let found = without_words(text, &mut notes).and_then(|(_, text)| resolve(text, 7)).expect(text);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, expect, "{text}");
     }
 
     #[track_caller]
     fn refused(text: &str, expect: &str) {
-        let error = without_words(text, &mut Vec::new()).and_then(|text| resolve(text, 7)).expect_err(text);
+        let error =
+            without_words(text, &mut Vec::new()).and_then(|(_, text)| resolve(text, 7)).expect_err(text);
         assert!(format!("{error:#}").starts_with(expect), "{text}: {error:#}");
     }
 
@@ -206,9 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_one_tls_rule() {
+        let rule = |text| without_words(text, &mut Vec::new()).expect(text).0;
+        assert_eq!(rule("127.0.0.1"), None);
+        assert_eq!(rule("notls:127.0.0.1"), Some(ListenerTls::Off));
+        assert_eq!(rule("tag[a]:btls:proto[ascii]:127.0.0.1"), Some(ListenerTls::Basic));
+        assert_eq!(rule("mtls:127.0.0.1"), Some(ListenerTls::Mutual));
+        let mut listen = Listen::default();
+        let address: SocketAddr = "127.0.0.1:5".parse().expect("an address");
+        for _ in 0..2 {
+            listen.add("text", address, Some(ListenerTls::Basic)).expect("the same again");
+        }
+        assert_eq!(listen.addresses, [address]);
+        let error = listen.add("text", address, None).expect_err("another rule").to_string();
+        assert!(error.contains("127.0.0.1:5 stands there twice"), "{error}");
+    }
+
+    #[test]
     fn mistakes_in_addresses_are_told() {
-        refused("btls:127.0.0.1", "--listen \"btls:127.0.0.1\": btls: there is no TLS yet");
-        refused("mtls:127.0.0.1", "--listen \"mtls:127.0.0.1\": mtls: there is no TLS yet");
         refused("proto[udp]:127.0.0.1", "--listen \"proto[udp]:127.0.0.1\": \"udp\" is no protocol");
         refused("proto[ascii:127.0.0.1", "--listen \"");
         refused("tag[a:127.0.0.1", "--listen \"");

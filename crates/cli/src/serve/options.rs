@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use proto::Incarnation;
-use server::{AuthFile, Leased, ManagedOptions, Protocol, ServerOptions};
+use server::{AuthFile, Leased, ListenerTls, ManagedOptions, Protocol, ServerOptions};
 use stdx::ByteSize;
 
 use super::flags::{ClusterFlags, MemcachedFlags, ServeArgs};
-use super::{Started, extended, listen, sasl};
+use super::{Started, extended, listen, sasl, tls};
 
 /// What the flags ask for.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Asked {
     pub(super) server: ServerOptions,
     /// What was accepted and means nothing here, and why.
     pub(super) notes: Vec<String>,
+    /// What works and will yet surprise.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Asked {
@@ -34,10 +36,15 @@ impl Asked {
             Some(count) => count as usize,
             None => ServerOptions::default().requests_per_turn,
         };
+        let rules: Vec<ListenerTls> = listen.tls.iter().map(|(_, rule)| *rule).collect();
+        let tls = tls::open(flags.enable_ssl, &extended.tls, &rules, &mut notes)?;
+        let (tls, warnings) = tls.map(|opened| (opened.tls, opened.warnings)).unzip();
         let server = ServerOptions {
-            managed: managed(args, &listen)?,
-            listen,
             udp,
+            managed: managed(args, &listen.addresses)?,
+            listen: listen.addresses,
+            listen_tls: listen.tls,
+            tls,
             unix_socket: listen::unix_socket(flags)?,
             backlog: flags.listen_backlog,
             memory,
@@ -60,7 +67,7 @@ impl Asked {
             ..ServerOptions::default()
         };
         note_others(flags, &mut notes);
-        Ok(Self { server, notes })
+        Ok(Self { server, notes, warnings: warnings.unwrap_or_default() })
     }
 }
 
@@ -297,7 +304,17 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_refused_by_name() {
-        refused("-Z", &["-Z (--enable-ssl)", "no TLS yet"]);
+        refused("-Z", &["-Z (--enable-ssl)", "ssl_chain_cert=FILE"]);
+        refused(
+            "-Z -o ssl_chain_cert=/no/such",
+            &["Z (--enable-ssl)", "loading the certificate chain: /no/such:"],
+        );
+        refused("-Z -o ssl_chain_cert=/a,ssl_keyformat=ENGINE", &["ssl_keyformat=ENGINE", "no engines"]);
+        refused("-Z -o ssl_chain_cert=/a,ssl_verify_mode=2", &["required", "ssl_ca_cert=FILE"]);
+        refused("-Z -o ssl_chain_cert=/a,ssl_verify_mode=4", &["ssl_verify_mode=4", "0 to 3"]);
+        refused("-Z -l mtls:127.0.0.1 -o ssl_chain_cert=/a", &["required", "ssl_ca_cert=FILE"]);
+        refused("-l btls:127.0.0.1", &["btls: and mtls: need TLS", "-Z"]);
+        check("-l notls:127.0.0.1 -o ssl_chain_cert=/a", |o| o.tls.is_none());
         refused("-Y /no/such/file", &["-Y (--auth-file)", "/no/such/file"]);
         refused("-e /f", &["-e (--memory-file)"]);
     }

@@ -108,6 +108,9 @@ lines! {
     /// `cache_memlimit` could not be done.
     MEMLIMIT_OUT_OF_BOUNDS = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust";
 
+    /// `refresh_certs` where there are none.
+    TLS_NOT_ENABLED = "Error TLS not enabled";
+
     /// `own` is done.
     OWNED = "OWNED";
     /// `disown` is done.

@@ -1,5 +1,5 @@
 //! What is not about single keys: flush_all, stats, version, verbosity, cache_memlimit, shutdown, lru_crawler,
-//! config get, mn, and the managed words that have a reply.
+//! refresh_certs, config get, mn, and the managed words that have a reply.
 
 use proto::meta::{MetaCode, MetaLine};
 use proto::reply::text;
@@ -13,6 +13,7 @@ use crate::exptime::to_store_ms;
 use crate::limits::{MEMORY_MAX_MIB, MEMORY_MIN_MIB, VERBOSITY_MAX};
 use crate::managed::Managed;
 use crate::stop::StopReason;
+use crate::tls::Tls;
 use crate::{VERSION, stats};
 
 impl Session {
@@ -34,6 +35,7 @@ impl Session {
                 answer(out, verbosity.noreply, text::OK);
             }
             Request::CacheMemlimit(limit) => cache_memlimit(cx, *limit, out),
+            Request::RefreshCerts { noreply } => refresh_certs(cx, *noreply, out),
             Request::Own(own) => self.own(cx, *own, out),
             Request::Disown(bucket) => self.disown(cx, *bucket, out),
             Request::Clock => with_managed(cx, out, |managed, out| managed::clock(cx, managed, out)),
@@ -91,6 +93,15 @@ fn cache_memlimit(cx: &Context<'_>, limit: CacheMemlimit, out: &mut Vec<u8>) {
         _ => text::MEMLIMIT_NOT_BYTES,
     };
     answer(out, limit.noreply, reply);
+}
+
+/// The files are small, and whoever may ask for this is an operator: they are read here and now.
+fn refresh_certs(cx: &Context<'_>, noreply: bool, out: &mut Vec<u8>) {
+    match cx.engine.options.tls.as_ref().map(Tls::reload) {
+        None => answer(out, noreply, text::TLS_NOT_ENABLED),
+        Some(Ok(_)) => answer(out, noreply, text::OK),
+        Some(Err(error)) => answer(out, noreply, format!("Error {error}\r\n").as_bytes()),
+    }
 }
 
 /// What was received behind the command is handled with the new time.

@@ -1,8 +1,9 @@
 //! `stats` without arguments.
 
 use std::fmt::{self, Display};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use net::LoopStats;
 use proto::reply::put_stat;
 
 use crate::VERSION;
@@ -18,7 +19,7 @@ pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
     write_connections(cx.engine, out);
     write_commands(&totals, out);
     write_traffic(cx.engine, out);
-    write_internals(out);
+    write_internals(cx.engine, out);
     write_items(cx.engine, out);
     write_managed(cx, &totals, out);
 }
@@ -107,14 +108,30 @@ fn write_traffic(engine: &Engine, out: &mut Vec<u8>) {
 }
 
 /// Names of what this node does not have.
-fn write_internals(out: &mut Vec<u8>) {
+fn write_internals(engine: &Engine, out: &mut Vec<u8>) {
     zeros(out, &["hash_power_level", "hash_bytes", "hash_is_expanding"]);
     zeros(out, &["slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_inline_reclaim"]);
     zeros(out, &["slab_reassign_busy_items", "slab_reassign_busy_deletes", "slab_reassign_busy_nomem"]);
     zeros(out, &["slab_reassign_last_busy_status", "slab_reassign_running", "slabs_moved"]);
     zeros(out, &["lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles", "malloc_fails"]);
     zeros(out, &["log_worker_dropped", "log_worker_written", "log_watcher_skipped", "log_watcher_sent"]);
-    zeros(out, &["log_watchers", "unexpected_napi_ids", "round_robin_fallback"]);
+    zeros(out, &["log_watchers"]);
+    write_tls(engine, out);
+    zeros(out, &["unexpected_napi_ids", "round_robin_fallback"]);
+}
+
+fn write_tls(engine: &Engine, out: &mut Vec<u8>) {
+    let Some(tls) = &engine.options.tls else { return };
+    let loops = engine.network().map_or(&[][..], |network| &network.loops[..]);
+    let sum = |counter: fn(&LoopStats) -> &AtomicU64| -> u64 {
+        loops.iter().map(|stats| load(counter(stats))).sum()
+    };
+    if tls.options().session_cache {
+        put_stat(out, "ssl_new_sessions", sum(|stats| &stats.tls_sessions));
+    }
+    put_stat(out, "ssl_handshake_errors", sum(|stats| &stats.tls_handshake_errors));
+    put_stat(out, "ssl_proto_errors", sum(|stats| &stats.tls_protocol_errors));
+    put_stat(out, "time_since_server_cert_refresh", tls.age_s());
 }
 
 fn write_items(engine: &Engine, out: &mut Vec<u8>) {
@@ -155,7 +172,7 @@ fn zeros(out: &mut Vec<u8>, names: &[&str]) {
     }
 }
 
-fn load(counter: &std::sync::atomic::AtomicU64) -> u64 {
+fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 

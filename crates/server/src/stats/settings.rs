@@ -8,6 +8,7 @@ use proto::reply::put_stat;
 use super::yes_no;
 use crate::engine::{Context, Engine};
 use crate::options::Protocol;
+use crate::tls::{ClientAuth, KeyFormat};
 
 pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
     let engine = cx.engine;
@@ -82,6 +83,38 @@ fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
     for (name, value) in AFTER_IDLE {
         put_stat(out, name, value);
     }
+    write_tls(engine, out);
+    for (name, value) in AFTER_TLS {
+        put_stat(out, name, value);
+    }
+}
+
+fn write_tls(engine: &Engine, out: &mut Vec<u8>) {
+    let Some(tls) = &engine.options.tls else {
+        return NO_TLS.iter().for_each(|(name, value)| put_stat(out, *name, value));
+    };
+    let options = tls.options();
+    // OpenSSL's flags for the modes 0 to 3, as memcached shows them.
+    let verify_mode = match options.client_auth {
+        ClientAuth::None => 0,
+        ClientAuth::Requested => 1,
+        ClientAuth::Required => 3,
+        ClientAuth::RequiredOnce => 7,
+    };
+    put_stat(out, "ssl_enabled", "yes");
+    put_stat(out, "ssl_chain_cert", options.chain.display());
+    put_stat(out, "ssl_key", options.key.display());
+    put_stat(out, "ssl_verify_mode", verify_mode);
+    put_stat(out, "ssl_keyformat", if options.key_format == KeyFormat::Pem { 1 } else { 2 });
+    put_stat(out, "ssl_ciphers", options.ciphers.as_deref().unwrap_or("NULL"));
+    match &options.authorities {
+        Some(path) => put_stat(out, "ssl_ca_cert", path.display()),
+        None => put_stat(out, "ssl_ca_cert", "NULL"),
+    }
+    put_stat(out, "ssl_wbuf_size", u64::from(options.write_buffer_kib) * 1024);
+    put_stat(out, "ssl_session_cache", yes_no(options.session_cache));
+    put_stat(out, "ssl_kernel_tls", "no");
+    put_stat(out, "ssl_min_version", if options.tls12 { "tlsv1.2" } else { "tlsv1.3" });
 }
 
 fn protocol_name(protocol: Protocol) -> &'static str {
@@ -118,13 +151,27 @@ const BEFORE_IDLE: [(&str, &str); 9] = [
     ("temporary_ttl", "61"),
 ];
 
-const AFTER_IDLE: [(&str, &str); 8] = [
+const AFTER_IDLE: [(&str, &str); 5] = [
     ("watcher_logbuf_size", "262144"),
     ("worker_logbuf_size", "65536"),
     ("read_buf_mem_limit", "0"),
     ("track_sizes", "no"),
     ("inline_ascii_response", "no"),
+];
+
+const AFTER_TLS: [(&str, &str); 2] = [("num_napi_ids", "(null)"), ("memory_file", "(null)")];
+
+/// memcached's defaults.
+const NO_TLS: [(&str, &str); 11] = [
     ("ssl_enabled", "no"),
-    ("num_napi_ids", "(null)"),
-    ("memory_file", "(null)"),
+    ("ssl_chain_cert", "(null)"),
+    ("ssl_key", "(null)"),
+    ("ssl_verify_mode", "0"),
+    ("ssl_keyformat", "1"),
+    ("ssl_ciphers", "NULL"),
+    ("ssl_ca_cert", "NULL"),
+    ("ssl_wbuf_size", "16384"),
+    ("ssl_session_cache", "no"),
+    ("ssl_kernel_tls", "no"),
+    ("ssl_min_version", "tlsv1.2"),
 ];
