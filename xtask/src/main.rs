@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
+mod bench;
 mod clients;
 mod fuzz;
 mod steps;
@@ -31,7 +32,10 @@ usage: cargo xtask <command>
 not a part of ci, since its build alone takes a minute or two:
 
   fuzz [TARGET]... [--seconds N]   fuzz targets under libFuzzer, 60 s each; see docs/testing.md
-  fuzz [TARGET]... --minimise      keep few inputs that reach much in fuzz/corpus/";
+  fuzz [TARGET]... --minimise      keep few inputs that reach much in fuzz/corpus/
+  bench node [--quick] [--only speed,latency,memory,hits] [--trace FILE…] [--cachebench DIR…]
+            the node beside the installed memcached and the kernel's floor, as tables; without
+            --quick also into docs/performance.md and docs/results";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -50,6 +54,7 @@ fn run(args: &[String]) -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["ci"] => ci(),
         ["fuzz", args @ ..] => fuzz::run(args),
+        ["bench", "node", flags @ ..] => bench::node(flags),
         [name] => match STEPS.iter().find(|(step, _)| step == name) {
             Some((_, step)) => step(),
             None => bail!("unknown command \"{name}\"\n\n{USAGE}"),

@@ -1,36 +1,82 @@
 //! Which key is asked for next.
 
+use std::sync::Arc;
+
 use stdx::Prng;
 
+use crate::weighted::Weighted;
+
 /// How often which key is asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Popularity {
     /// All equally often.
     Uniform,
     /// The n-th most popular key in proportion to `1 / n^alpha`; `alpha` above 0 and not 1.
     Zipf(f64),
+    /// By a histogram.
+    Buckets(PopularityBuckets),
+}
+
+/// Groups of keys that are equally popular, as CacheLib writes them: how many keys of how many are in a group, and
+/// which share of the requests it gets.
+#[derive(Clone, Debug)]
+pub struct PopularityBuckets {
+    weights: Weighted,
+    /// Where each group ends, as a share of all keys.
+    ends: Arc<[f64]>,
+}
+
+impl PopularityBuckets {
+    /// `None` when the counts do not match, or when no key or no weight is above zero.
+    pub fn new(keys: &[f64], weights: &[f64]) -> Option<Self> {
+        let total: f64 = keys.iter().sum();
+        let sound = keys.len() == weights.len() && total > 0.0 && keys.iter().all(|count| *count >= 0.0);
+        let ends = keys.iter().scan(0.0, |sum, count| {
+            *sum += count / total;
+            Some(*sum)
+        });
+        sound.then(|| Weighted::new(weights).map(|weights| Self { weights, ends: ends.collect() }))?
+    }
+
+    fn next(&self, count: u64, prng: &mut Prng) -> u64 {
+        let group = self.weights.at(prng.unit());
+        let start = group.checked_sub(1).map_or(0.0, |before| self.ends[before]);
+        let place = start + (self.ends[group] - start) * prng.unit();
+        ((place * count as f64) as u64).min(count - 1)
+    }
 }
 
 /// Draws keys. The popular keys are spread over the key space, so that no server holds all of them.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyChooser {
+pub struct KeyChooser {
     count: u64,
-    zipf: Option<Zipf>,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    Uniform,
+    Zipf(Zipf),
+    Buckets(PopularityBuckets),
 }
 
 impl KeyChooser {
-    pub(crate) fn new(count: u64, popularity: Popularity) -> Self {
-        let zipf = match popularity {
-            Popularity::Uniform => None,
-            Popularity::Zipf(alpha) => Some(Zipf::new(count, alpha)),
+    /// Of `count` keys, at least one.
+    pub fn new(count: u64, popularity: &Popularity) -> Self {
+        let shape = match popularity {
+            Popularity::Uniform => Shape::Uniform,
+            Popularity::Zipf(alpha) => Shape::Zipf(Zipf::new(count, *alpha)),
+            Popularity::Buckets(buckets) => Shape::Buckets(buckets.clone()),
         };
-        Self { count, zipf }
+        Self { count, shape }
     }
 
-    pub(crate) fn next(&self, prng: &mut Prng) -> u64 {
-        match &self.zipf {
-            None => prng.below(self.count),
-            Some(zipf) => Prng::new(zipf.rank(prng)).next_u64() % self.count,
+    /// The number of a key, below the count.
+    pub fn next(&self, prng: &mut Prng) -> u64 {
+        match &self.shape {
+            Shape::Uniform => prng.below(self.count),
+            Shape::Buckets(buckets) => buckets.next(self.count, prng),
+            Shape::Zipf(zipf) => Prng::new(zipf.rank(prng)).next_u64() % self.count,
         }
     }
 }
@@ -82,10 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn a_group_gets_its_share() {
+        let buckets = PopularityBuckets::new(&[1.0, 9.0], &[1.0, 1.0]).expect("sound");
+        let (mut prng, chooser) = (Prng::new(1), KeyChooser::new(100, &Popularity::Buckets(buckets)));
+        let popular = (0..1000).filter(|_| chooser.next(&mut prng) < 10).count();
+        assert!((430..570).contains(&popular), "{popular}");
+        assert!(PopularityBuckets::new(&[1.0], &[1.0, 1.0]).is_none());
+        assert!(PopularityBuckets::new(&[0.0], &[1.0]).is_none());
+    }
+
+    #[test]
     fn every_key_is_below_the_count() {
         let mut prng = Prng::new(1);
-        for popularity in [Popularity::Uniform, Popularity::Zipf(1.2)] {
-            let chooser = KeyChooser::new(7, popularity);
+        let buckets = PopularityBuckets::new(&[1.0, 9.0], &[5.0, 5.0]).expect("sound");
+        for popularity in [Popularity::Uniform, Popularity::Zipf(1.2), Popularity::Buckets(buckets)] {
+            let chooser = KeyChooser::new(7, &popularity);
             assert!((0..1000).all(|_| chooser.next(&mut prng) < 7));
         }
     }

@@ -19,3 +19,21 @@ pub const READ_SIZE: usize = 256 << 10;
 
 /// Keys stored before a run in one pipeline of each thread.
 pub const PRELOAD_BATCH: u32 = 64;
+
+/// Keys that are stored before a run at most; a run with more must say that it starts with an empty cache.
+pub const PRELOAD_KEYS_MAX: u64 = 100_000_000;
+
+/// Different keys that lone gets ask for, past those of the run; a repetition does no harm, nobody stores them.
+pub const LONE_KEYS: u64 = 1 << 40;
+
+/// Values sent at most; longer ones of a histogram are shortened to it, since memcached's default `-I` refuses them.
+pub const HISTOGRAM_VALUE_MAX: usize = (1 << 20) - 1024;
+
+/// Bytes of sets that a replay writes before it awaits their replies.
+pub const REPLAY_OUTPUT_MAX: usize = 1 << 20;
+
+/// Keys of one get of a replay.
+pub const REPLAY_BATCH_MAX: u32 = 100;
+
+/// Bytes of a line of a text trace; a longer one ends the replay with an error.
+pub const TRACE_LINE_MAX: u64 = 4096;

@@ -1,15 +1,18 @@
 //! What a run does.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::keys::Popularity;
+use crate::sizes::{Sizes, Ttl};
+use crate::target::Target;
 
 /// A run. All fields count; there are no hidden defaults.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
     /// The server.
-    pub address: SocketAddr,
+    pub target: Target,
+    /// How gets, sets and deletes are written.
+    pub protocol: Protocol,
     /// Load threads.
     pub threads: u32,
     /// Connections over all threads, at least one a thread.
@@ -22,18 +25,19 @@ pub struct BenchOptions {
     pub rate: Option<f64>,
     /// How many different keys.
     pub keys: u64,
-    /// Length of a key in bytes; keys are padded to it.
-    pub key_len: usize,
+    /// Length of keys. Fixed: `key-` and the number, padded; else the number to the base of 36, padded, and never
+    /// shorter than it needs to be.
+    pub key_size: Sizes,
     /// How often which key is asked for.
     pub popularity: Popularity,
     /// Length of the values.
-    pub value_size: ValueSize,
-    /// Share of sets among the requests, 0 to 1; the rest are gets.
-    pub set_share: f64,
+    pub value_size: Sizes,
+    /// What is asked for how often.
+    pub mix: Mix,
     /// Keys of one multi-key get; 1: single gets.
     pub multiget: u32,
-    /// exptime of sets, seconds; 0: never.
-    pub exptime_s: u32,
+    /// exptime of sets.
+    pub ttl: Ttl,
     /// Store every key once before the run.
     pub preload: bool,
     /// Seed of all choices.
@@ -44,6 +48,28 @@ pub struct BenchOptions {
     pub cpu: Option<usize>,
 }
 
+/// Shares of the requests, 0 to 1; the rest are gets of the keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mix {
+    /// Sets.
+    pub sets: f64,
+    /// Deletes.
+    pub deletes: f64,
+    /// Gets of keys that nobody stores.
+    pub lone_gets: f64,
+    /// A get that misses is followed by a set of its key, in the connection's next batch.
+    pub set_on_miss: bool,
+}
+
+/// The protocol of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `get`, `set`, `delete`.
+    Text,
+    /// `mg`, `ms`, `md`.
+    Meta,
+}
+
 /// When a run ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Ending {
@@ -51,34 +77,4 @@ pub enum Ending {
     After(Duration),
     /// After this many requests.
     Requests(u64),
-}
-
-/// The length of values.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueSize {
-    /// All the same.
-    Fixed(usize),
-    /// Evenly from the first to the last, chosen by the key, so that a key keeps its size.
-    Range(usize, usize),
-}
-
-impl ValueSize {
-    /// The length of the value of a key.
-    pub(crate) fn of(self, key: u64) -> usize {
-        match self {
-            Self::Fixed(len) => len,
-            Self::Range(from, to) => {
-                let span = to.saturating_sub(from) as u64 + 1;
-                from + (stdx::Prng::new(key).below(span)) as usize
-            }
-        }
-    }
-
-    /// The longest one.
-    pub(crate) fn max(self) -> usize {
-        match self {
-            Self::Fixed(len) => len,
-            Self::Range(_, to) => to,
-        }
-    }
 }

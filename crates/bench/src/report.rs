@@ -28,6 +28,35 @@ pub struct Report {
     pub server_cpu_us_per_request: Option<f64>,
     /// Time from a batch's due moment to its last reply.
     pub latency: Latency,
+    /// The distribution of these times: steps from the shortest to the longest, each about a tenth above the one before.
+    pub histogram: Vec<Step>,
+    /// Requests answered in each whole second of the run.
+    pub per_second: Vec<u64>,
+}
+
+/// A step of the latency histogram.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Step {
+    /// The longest latency that counts here.
+    pub up_to_us: f64,
+    /// Batches.
+    pub count: u64,
+}
+
+/// Ratio of a step's bound to the one before.
+const STEP_RATIO: f64 = 1.1;
+
+pub(crate) fn steps(histogram: &Histogram<u64>) -> Vec<Step> {
+    let all: Vec<Step> = histogram
+        .iter_log(1000, STEP_RATIO)
+        .map(|step| Step {
+            up_to_us: step.value_iterated_to() as f64 / 1000.0,
+            count: step.count_since_last_iteration(),
+        })
+        .collect();
+    let first = all.iter().position(|step| step.count > 0).unwrap_or(all.len());
+    let last = all.iter().rposition(|step| step.count > 0).map_or(first, |last| last + 1);
+    all[first..last].to_vec()
 }
 
 /// Latency of batches.
@@ -73,12 +102,23 @@ pub(crate) struct Tally {
     pub(crate) histogram: Histogram<u64>,
 }
 
+/// Of nanoseconds.
+pub(crate) fn empty_histogram() -> Histogram<u64> {
+    let highest = u64::try_from(crate::limits::LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
+    Histogram::new_with_bounds(100, highest, 3).expect("bounds and digits are constants that fit")
+}
+
 impl Tally {
     pub(crate) fn new() -> Self {
-        let highest = u64::try_from(crate::limits::LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
-        let histogram =
-            Histogram::new_with_bounds(100, highest, 3).expect("bounds and digits are constants that fit");
-        Self { requests: 0, gets: 0, keys_asked: 0, hits: 0, errors: 0, first_error: None, histogram }
+        Self {
+            requests: 0,
+            gets: 0,
+            keys_asked: 0,
+            hits: 0,
+            errors: 0,
+            first_error: None,
+            histogram: empty_histogram(),
+        }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -91,7 +131,12 @@ impl Tally {
         self.histogram.add(&other.histogram).expect("histograms of one shape");
     }
 
-    pub(crate) fn report(&self, elapsed: Duration, server_cpu: Option<Duration>) -> Report {
+    pub(crate) fn report(
+        &self,
+        elapsed: Duration,
+        server_cpu: Option<Duration>,
+        per_second: Vec<u64>,
+    ) -> Report {
         let per_request = |cpu: Duration| cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64;
         Report {
             requests: self.requests,
@@ -104,6 +149,8 @@ impl Tally {
             requests_per_second: self.requests as f64 / elapsed.as_secs_f64().max(1e-9),
             server_cpu_us_per_request: server_cpu.map(per_request),
             latency: Latency::of(&self.histogram),
+            histogram: steps(&self.histogram),
+            per_second,
         }
     }
 }

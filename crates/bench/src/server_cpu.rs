@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// CPU time of all threads of these processes that live now. Threads that ended in between are not in the
 /// difference of two readings; servers keep theirs.
-pub(crate) fn read(pids: &[u32]) -> Option<Duration> {
+pub fn read(pids: &[u32]) -> Option<Duration> {
     let mut total = 0u64;
     for pid in pids {
         for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {

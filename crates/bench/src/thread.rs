@@ -9,13 +9,13 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::time::Timespec;
-use stdx::{Instant, Prng, clock};
+use stdx::{Instant, clock};
 
 use crate::connection::{Connection, Progressed};
-use crate::keys::KeyChooser;
 use crate::limits::{PRELOAD_BATCH, READ_SIZE, SILENCE_MAX};
 use crate::options::{BenchOptions, Ending};
 use crate::report::Tally;
+use crate::request::Workload;
 use crate::run::{BenchError, Shared};
 
 /// State of one thread.
@@ -28,8 +28,7 @@ pub(crate) struct LoadThread<'a> {
     waiting: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Time between two batches of one connection in an open loop.
     interval: Option<Duration>,
-    chooser: KeyChooser,
-    prng: Prng,
+    workload: Workload<'a>,
     buffer: Vec<u8>,
     /// Requests that this thread may still send; `u64::MAX` when time ends the run.
     left: u64,
@@ -64,8 +63,10 @@ impl<'a> LoadThread<'a> {
             connections,
             waiting: BinaryHeap::new(),
             interval: batch_rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
-            chooser: KeyChooser::new(options.keys, options.popularity),
-            prng: Prng::new(options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(u64::from(index))),
+            workload: Workload::new(
+                options,
+                options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(u64::from(index)),
+            ),
             buffer: vec![0; READ_SIZE],
             left: match options.ending {
                 Ending::After(_) => u64::MAX,
@@ -81,10 +82,11 @@ impl<'a> LoadThread<'a> {
             (u64::from(index)..self.options.keys).step_by(self.options.threads as usize).peekable();
         while keys.peek().is_some() {
             let batch: Vec<u64> = keys.by_ref().take(PRELOAD_BATCH as usize).collect();
-            self.connections[0].send_sets(self.options, &batch, clock::now())?;
+            self.connections[0].send_sets(&self.workload, &batch, clock::now())?;
             while self.connections[0].busy() {
                 self.turn(clock::now() + SILENCE_MAX, false)?;
             }
+            self.shared.add_stored(batch.len() as u64);
         }
         self.tally = Tally::new();
         Ok(())
@@ -100,7 +102,7 @@ impl<'a> LoadThread<'a> {
             match self.interval {
                 None => self.send(index, clock::now())?,
                 Some(interval) => {
-                    let offset = interval.mul_f64(self.prng.unit());
+                    let offset = interval.mul_f64(self.workload.prng.unit());
                     self.waiting.push(Reverse((start + offset, index)));
                 }
             }
@@ -137,7 +139,7 @@ impl<'a> LoadThread<'a> {
         if self.left != u64::MAX {
             self.left -= u64::from(count);
         }
-        self.connections[index].send_batch(self.options, count, &self.chooser, &mut self.prng, due)
+        self.connections[index].send_batch(&mut self.workload, count, due)
     }
 
     /// Waits for the server or the next due batch, and handles what came. `again`: answered connections go on.

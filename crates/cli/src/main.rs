@@ -41,7 +41,7 @@ enum Command {
     /// Ask or change a running cluster
     Ctl(ctl::CtlArgs),
     /// Put load on any memcached server, and measure
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
 }
 
 fn main() -> ExitCode {

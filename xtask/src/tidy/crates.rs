@@ -22,7 +22,7 @@ const GRAPH: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that may use everything.
-const ANY: &[&str] = &["cli", "sim", "testkit", "bench", "fuzz", "model", "xtask"];
+const ANY: &[&str] = &["cli", "sim", "testkit", "bench", "fuzz", "measure", "model", "xtask"];
 
 /// The pure crates, and what must not be among their dependencies, however deep.
 const PURE: &[&str] = &["proto", "store", "cluster", "route"];
