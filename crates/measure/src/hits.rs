@@ -11,18 +11,12 @@ use crate::server::{Programs, Rival, Server, Setup};
 use crate::trace::Keys;
 use crate::{NodeArgs, Scale};
 
-/// Cache sizes, as shares of a trace's keys.
-const SHARES: &[f64] = &[0.01, 0.03, 0.1, 0.3];
-
 /// Cache size at equal memory, and value lengths there.
 const RSS_SHARE: f64 = 0.1;
 const RSS_VALUES: &[usize] = &[100, 300];
 
 /// Caches of fewer items are made larger by copies of the trace.
 const ITEMS_MIN: f64 = 2000.0;
-
-/// Memory of a cache at least, so that fixed costs do not decide.
-const MEMORY_MIN: f64 = (24 << 20) as f64;
 
 /// Copies of a trace at most.
 const COPIES_MAX: f64 = 16.0;
@@ -40,6 +34,7 @@ const SEARCH_NEAR: f64 = 0.003;
 /// Measures the whole section.
 pub(crate) fn run(programs: &Programs, scale: &Scale, args: &NodeArgs) -> Result<Section> {
     let files = args.traces();
+    eprintln!("    reading traces");
     let traces = if files.is_empty() {
         Keys::generated(scale.requests)
     } else {
@@ -112,12 +107,12 @@ fn equal_items(programs: &Programs, scale: &Scale, traces: &[Keys], section: &mu
     );
     let mut differences = Vec::new();
     for trace in traces {
-        for share in SHARES {
+        for share in scale.shares {
             let items = trace.unique as f64 * share;
             let budget = (scale.requests as f64 / trace.keys.len() as f64).floor().max(1.0);
             let copies = (ITEMS_MIN / items).ceil().min(budget).clamp(1.0, COPIES_MAX) as u32;
             let held = items * f64::from(copies);
-            let value = (MEMORY_MIN / held).clamp(100.0, 12_000.0) as usize;
+            let value = (scale.cache_min / held).clamp(100.0, 12_000.0) as usize;
             let memcached_kib = memcached_kib(held, value);
             let target = capacity(programs, Rival::Memcached, memcached_kib, value)?;
             let doled_kib = search(programs, memcached_kib, value, target.items, |full| full.items)?;
@@ -154,7 +149,7 @@ fn equal_memory(programs: &Programs, scale: &Scale, traces: &[Keys], section: &m
     let mut differences = Vec::new();
     for trace in traces {
         for &value in RSS_VALUES {
-            let wanted = MEMORY_MIN / (trace.unique as f64 * RSS_SHARE * (value + ITEM_OVERHEAD) as f64);
+            let wanted = scale.cache_min / (trace.unique as f64 * RSS_SHARE * (value + ITEM_OVERHEAD) as f64);
             let copies = wanted.ceil().clamp(1.0, COPIES_MAX) as u32;
             // Half the requests are enough here; copies count.
             let part = trace.first(scale.requests / 2 / u64::from(copies));

@@ -50,7 +50,7 @@ fn equal_load(programs: &Programs, scale: &Scale, section: &mut Section) -> Resu
     }
     let most = bench::run(&load(memcached, None, scale.seconds), |_| {})?.requests_per_second;
     for share in SHARES {
-        let rate = (most * share / 1000.0).round() * 1000.0;
+        let rate = (most * share / 1000.0).round().max(1.0) * 1000.0;
         let mut found: [Vec<Latency>; 2] = [Vec::new(), Vec::new()];
         for round in 0..scale.rounds {
             for (place, server) in servers.iter().enumerate() {

@@ -24,6 +24,7 @@ mod speed;
 mod trace;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -79,6 +80,21 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
+    /// As they are shown with the results; where files lie is nobody's business.
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        for (given, text) in [
+            (self.quick, " --quick"),
+            (!self.trace.is_empty(), " --trace …"),
+            (!self.cachebench.is_empty(), " --cachebench …"),
+        ] {
+            if given {
+                flags.push_str(text);
+            }
+        }
+        flags
+    }
+
     fn traces(&self) -> Vec<TraceFile> {
         self.trace
             .iter()
@@ -103,18 +119,47 @@ pub(crate) struct Scale {
     pub(crate) requests: u64,
     /// Idle connections.
     pub(crate) connections: u32,
+    /// Cache sizes of `hits`, as shares of a trace's keys.
+    pub(crate) shares: &'static [f64],
+    /// Memory of a cache in `hits` at least, bytes: fixed costs must not decide.
+    pub(crate) cache_min: f64,
 }
 
-const FULL: Scale =
-    Scale { rounds: 5, seconds: 1.5, memory_mib: 256, requests: 6_000_000, connections: 10_000 };
-const QUICK: Scale = Scale { rounds: 3, seconds: 0.3, memory_mib: 64, requests: 200_000, connections: 2_000 };
+const FULL: Scale = Scale {
+    rounds: 5,
+    seconds: 1.5,
+    memory_mib: 256,
+    requests: 6_000_000,
+    connections: 10_000,
+    shares: &[0.01, 0.03, 0.1, 0.3],
+    cache_min: (24 << 20) as f64,
+};
+const QUICK: Scale = Scale {
+    rounds: 3,
+    seconds: 0.3,
+    memory_mib: 64,
+    requests: 200_000,
+    connections: 2_000,
+    shares: &[0.1],
+    cache_min: (8 << 20) as f64,
+};
 
 type Measure = fn(&Programs, &Scale, &NodeArgs) -> Result<Section>;
 
 const SECTIONS: &[(&str, Measure)] =
     &[("speed", speed::run), ("latency", latency::run), ("memory", memory::run), ("hits", hits::run)];
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("measure: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     match Command::parse() {
         Command::Floor(FloorCommand::Values { len, keys }) => floor::serve(&floor::Reply::values(len, keys)),
         Command::Floor(FloorCommand::Stored { len }) => floor::serve(&floor::Reply::stored(len)),
@@ -138,7 +183,7 @@ fn node(args: &NodeArgs) -> Result<()> {
         eprintln!("==> {name}");
         let start = Instant::now();
         let mut section = measure(&programs, &scale, args)?;
-        section.finish(name, &machine, start.elapsed());
+        section.finish(name, &machine, &args.flags(), start.elapsed());
         println!("{}", section.markdown());
         section.store(args.quick)?;
     }

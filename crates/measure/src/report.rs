@@ -60,11 +60,11 @@ impl Section {
     }
 
     /// What only the whole run knows.
-    pub(crate) fn finish(&mut self, name: &str, machine: &str, took: Duration) {
+    pub(crate) fn finish(&mut self, name: &str, machine: &str, flags: &str, took: Duration) {
         name.clone_into(&mut self.name);
         machine.clone_into(&mut self.machine);
         self.seconds = took.as_secs_f64().round();
-        self.command = format!("cargo xtask bench node --only {name}");
+        self.command = format!("cargo xtask bench node --only {name}{flags}");
     }
 
     pub(crate) fn markdown(&self) -> String {
