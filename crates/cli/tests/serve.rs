@@ -449,6 +449,38 @@ fn what_means_nothing_is_said_with_v() {
 }
 
 #[test]
+fn commands_and_replies_are_told_with_vv() {
+    let place = Place::memcached();
+    let said = place.path("said");
+    let mut command = place.command(&["-p", "-1", "-l", "127.0.0.1", "-vv", "-t", "1"]);
+    command.stderr(fs::File::create(&said).expect("a file"));
+    let running = Running(command.spawn().expect("the program runs"));
+    wait_for("the port file", || place.path("ports").exists());
+    let mut client = connect(place.port());
+    let sent = "get foo\r\nset a\x01 0 0 1\r\nx\r\ngets a\x01\r\nbogus\r\nverbosity 0\r\n";
+    client.write_all(sent.as_bytes()).expect("it is sent");
+    assert_eq!(ask(client, "quit\r\n").lines().last(), Some("OK"));
+    let told = || fs::read_to_string(&said).expect("the file");
+    wait_for("the last reply", || told().contains(">0 OK"));
+    drop(running);
+    let told = told();
+    let of_client: Vec<&str> = told.lines().filter(|line| line.contains('0') && line.len() > 2).collect();
+    for line in [
+        "<0 new auto-negotiating client connection",
+        "<0 get foo",
+        ">0 END",
+        "<0 set a\\x01 0 0 1",
+        ">0 STORED",
+        ">0 sending key a\\x01",
+        ">0 ERROR",
+        "<0 verbosity 0",
+    ] {
+        assert!(of_client.contains(&line), "{line} in {told}");
+    }
+    assert!(told.contains(" server listening (auto-negotiate)"), "{told}");
+}
+
+#[test]
 fn root_names_a_user_for_memcached() {
     if !geteuid().is_root() {
         return;

@@ -21,6 +21,7 @@ use server::engine::{Context, Engine};
 use server::managed::Managed;
 use server::options::Protocol;
 use server::session::Session;
+use server::watch::Log;
 use server::{AuthFile, Credentials, Discovery, ManagedOptions, ServerOptions};
 use stdx::{ByteSize, LeaseTime, Prng};
 
@@ -156,7 +157,8 @@ impl Conn<'_> {
             let now = Now { store_ms: now.store_ms + self.engine.debug_time_ms(), ..now };
             let read_clock = || lease;
             let counters = &self.engine.counters[0];
-            let cx = Context { engine: self.engine, counters, now, read_clock: &read_clock };
+            let log = Log::new(1 << 16);
+            let cx = Context { engine: self.engine, counters, now, read_clock: &read_clock, log: &log };
             let received = self.session.handle(&cx, &self.kept, &mut out);
             assert!(received.consumed <= self.kept.len());
             assert!(

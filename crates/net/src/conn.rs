@@ -60,6 +60,8 @@ pub(crate) struct Conn {
     pub(crate) paused: bool,
     /// The peer has ended its side.
     pub(crate) ended: bool,
+    /// The idle time-out does not count for it.
+    pub(crate) may_idle: bool,
 }
 
 impl Conn {
@@ -85,6 +87,7 @@ impl Conn {
             listed: false,
             paused: false,
             ended: false,
+            may_idle: false,
         }
     }
 

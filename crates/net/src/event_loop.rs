@@ -203,7 +203,8 @@ impl<A: App> EventLoop<A> {
             if !self.io.unlist(id) {
                 continue;
             }
-            if let Some(input) = self.io.take_kept(id) {
+            // Empty where the app only waited for its output to drain.
+            if let Some(input) = self.io.take_kept(id).filter(|input| !input.is_empty()) {
                 self.deliver_own(id, input);
             }
             self.io.rearm(id);
@@ -267,7 +268,9 @@ impl<A: App> EventLoop<A> {
 
     fn close_idle(&mut self, now: Instant, limit: Duration) {
         let is_idle = |id: &ConnId| {
-            self.io.conn(*id).is_some_and(|conn| conn.accepted && now.since(conn.last_received) > limit)
+            self.io
+                .conn(*id)
+                .is_some_and(|conn| conn.accepted && !conn.may_idle && now.since(conn.last_received) > limit)
         };
         let idle: Vec<ConnId> = self.io.connections().filter(is_idle).collect();
         for id in idle {

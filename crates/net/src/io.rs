@@ -156,6 +156,22 @@ impl Io {
         }
     }
 
+    /// Lets a turn come, though nothing may happen in it, when the connection's output is (nearly) sent: for an
+    /// app that has more to write than it may at once. Until then the connection is not read.
+    pub fn await_drain(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id).filter(|conn| conn.closing.is_none()) {
+            conn.again = true;
+            self.list_if_drained(id);
+        }
+    }
+
+    /// The idle time-out does not count for this connection any more: it waits for what the app has to say.
+    pub fn let_idle(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.may_idle = true;
+        }
+    }
+
     /// The peer's address, for people; `None` when the kernel doesn't know it.
     pub fn peer(&self, id: ConnId) -> Option<Address> {
         named(rustix::net::getpeername(&self.conn(id)?.stream).ok().flatten()?)

@@ -17,7 +17,7 @@ pub mod managed;
 pub mod storage;
 pub mod touch;
 
-pub use admin::{CacheMemlimit, FlushAll, Shutdown, ShutdownMode, Stats, Verbosity};
+pub use admin::{CacheMemlimit, FlushAll, Shutdown, ShutdownMode, Stats, Verbosity, Watch};
 pub use arith::{Arith, ArithVerb};
 pub use crawler::{DumpFormat, LruCrawler};
 pub use delete::Delete;
@@ -112,6 +112,8 @@ pub enum Request<'a> {
         /// No reply is wanted, errors included.
         noreply: bool,
     },
+    /// `watch`: the connection is told what others do.
+    Watch(Watch<'a>),
     /// `shutdown`.
     Shutdown(Shutdown),
     /// `lru_crawler`.
@@ -234,6 +236,7 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"stats" => Ok(Request::Stats(Stats::new(tokens))),
         b"flush_all" => admin::decode_flush_all(tokens),
         b"verbosity" => admin::decode_verbosity(tokens),
+        b"watch" => Ok(Request::Watch(Watch { kinds: tokens })),
         b"cache_memlimit" => admin::decode_cache_memlimit(tokens),
         b"shutdown" => Ok(admin::decode_shutdown(tokens)),
         b"refresh_certs" => Ok(Request::RefreshCerts { noreply: is_noreply(tokens) }),

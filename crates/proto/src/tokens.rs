@@ -63,7 +63,7 @@ pub fn unsigned(token: &[u8]) -> Option<u64> {
 
 /// As [`unsigned`], with a `+` allowed in front, as memcached allows it where it uses `strtoul`.
 #[inline]
-pub(crate) fn unsigned_plus(token: &[u8]) -> Option<u64> {
+pub fn unsigned_plus(token: &[u8]) -> Option<u64> {
     unsigned(token.strip_prefix(b"+").unwrap_or(token))
 }
 

@@ -4,10 +4,10 @@ mod delayed_flush;
 pub mod mutation;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use net::{ConnectionStats, LoopStats};
+use net::{ConnectionStats, LoopStats, Mailbox};
 use stdx::{ByteSize, LeaseTime, clock};
 use store::{Store, StoreOptions};
 
@@ -19,6 +19,7 @@ use crate::options::ServerOptions;
 use crate::stats::connections::Registry;
 use crate::stats::prefixes::Prefixes;
 use crate::stop::StopHandle;
+use crate::watch::{Kinds, Log, Watch, Watcher, events};
 use delayed_flush::DelayedFlush;
 
 /// The shared state of a node.
@@ -39,6 +40,9 @@ pub struct Engine {
     pub(crate) flush: DelayedFlush,
     pub(crate) registry: Registry,
     pub(crate) prefixes: Prefixes,
+    pub(crate) watch: Watch,
+    /// `stats sizes` is answered.
+    pub(crate) tracks_sizes: AtomicBool,
     /// What `debugtime` added to the store's clock, in milliseconds.
     debug_time_ms: AtomicU64,
     network: OnceLock<Network>,
@@ -51,7 +55,13 @@ pub(crate) struct Network {
     pub(crate) loops: Vec<Arc<LoopStats>>,
     pub(crate) ports: Vec<SocketAddr>,
     pub(crate) udp_ports: Vec<SocketAddr>,
+    /// To wake the loops whose connections watch.
+    pub(crate) mailboxes: Vec<Mailbox<WatchNews>>,
 }
+
+/// Says to a loop: watchers of yours have lines to be sent.
+#[derive(Debug)]
+pub(crate) struct WatchNews;
 
 /// What a session is told with each batch of bytes.
 #[derive(Clone, Copy)]
@@ -64,6 +74,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// Reads the clock again, for what has to be checked after it was done.
     pub read_clock: &'a dyn Fn() -> LeaseTime,
+    /// The worker's, for who watches.
+    pub log: &'a Log,
 }
 
 impl Engine {
@@ -76,8 +88,12 @@ impl Engine {
             seed,
         });
         let writers = options.threads.max(1) + usize::from(!options.udp.is_empty());
+        let watch = Watch::default();
+        watch.set_verbosity(options.verbosity.into());
         Self {
             store,
+            watch,
+            tracks_sizes: AtomicBool::new(options.track_sizes),
             counters: (0..writers).map(|_| Counters::default()).collect(),
             managed,
             stop: StopHandle::default(),
@@ -126,5 +142,46 @@ impl Engine {
 
     pub(crate) fn set_verbosity(&self, level: u64) {
         self.verbosity.store(level, Ordering::Relaxed);
+        self.watch.set_verbosity(level);
+    }
+
+    /// A connection of this worker watches from now on; `None` when there are as many watchers as may be.
+    pub(crate) fn add_watcher(&self, kinds: Kinds, worker: usize) -> Option<Arc<Watcher>> {
+        let len_max = usize::try_from(self.options.watcher_log_len.0).unwrap_or(usize::MAX);
+        let added = self.watch.add(kinds, worker, len_max).ok();
+        self.store.note_evicted(self.watch.wanted().has(Kinds::EVICTIONS));
+        added
+    }
+
+    pub(crate) fn remove_watcher(&self, watcher: &Arc<Watcher>) {
+        self.watch.remove(watcher);
+        self.store.note_evicted(self.watch.wanted().has(Kinds::EVICTIONS));
+    }
+
+    /// A log for one more thread that executes commands.
+    pub(crate) fn new_log(&self) -> Log {
+        Log::new(usize::try_from(self.options.worker_log_len.0).unwrap_or(usize::MAX))
+    }
+
+    /// Hands what a thread logged, and what was evicted, to those who watch.
+    #[inline]
+    pub(crate) fn flush_log(&self, log: &Log) {
+        if !log.kinds().is_empty() {
+            self.distribute(log);
+        }
+    }
+
+    #[cold]
+    fn distribute(&self, log: &Log) {
+        if log.kinds().has(Kinds::EVICTIONS) {
+            events::evictions(&self.watch, log, &self.store, self.now().store_ms);
+        }
+        if log.is_empty() {
+            return;
+        }
+        let mailboxes = self.network().map_or(&[][..], |network| &network.mailboxes);
+        let wake =
+            |worker: usize| mailboxes.get(worker).is_some_and(|mailbox| mailbox.post(WatchNews).is_ok());
+        self.watch.distribute(log, wake);
     }
 }

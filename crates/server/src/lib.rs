@@ -27,6 +27,8 @@ mod stop;
 mod sync;
 pub mod tls;
 mod udp;
+mod verbose;
+pub mod watch;
 mod worker;
 
 pub use auth_file::{AuthContentError, AuthFile, AuthFileError};

@@ -13,8 +13,23 @@ pub const KEYS_AHEAD_MAX: usize = 32;
 /// Buckets of a dump looked at in one turn of its connection's loop; the rest waits for the next turn.
 pub const DUMP_BUCKETS_PER_TURN: usize = 1024;
 
+/// `stats cachedump` ends behind the line that reaches so many bytes, as in memcached.
+pub const CACHEDUMP_LEN_MAX: usize = 2 << 20;
+
+/// `stats cachedump` takes classes below this, memcached's number of them.
+pub const SLAB_CLASSES: u32 = 64;
+
 /// Key prefixes that `stats detail` counts; what more there are is not counted, until `stats reset`.
 pub const PREFIXES_MAX: usize = 4096;
+
+/// Watching connections at the same time, as in memcached; one more is refused (`WATCHER_TOO_MANY`).
+pub const WATCHERS_MAX: usize = 20;
+
+/// Room that a watcher's queue keeps for the line which says how many lines were skipped.
+pub const WATCH_SKIPPED_LEN_MAX: usize = 32;
+
+/// Of a longer command or reply, `-vv` writes only the beginning to standard error.
+pub const VERBOSE_LINE_LEN_MAX: usize = 2048;
 
 /// `verbosity` takes everything above as this.
 pub const VERBOSITY_MAX: u64 = 2;

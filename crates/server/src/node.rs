@@ -16,13 +16,14 @@ use stdx::clock;
 
 use crate::clock::Start;
 use crate::control::Control;
-use crate::engine::{Engine, Network};
+use crate::engine::{Engine, Network, WatchNews};
 use crate::guardian::{self, GuardianGone};
 use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
 use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
 use crate::tls::ListenerTls;
 use crate::udp;
+use crate::verbose;
 use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
 
 pub use crate::stop::StopReason;
@@ -31,7 +32,7 @@ pub use crate::stop::StopReason;
 #[derive(Debug)]
 pub struct Node {
     engine: Arc<Engine>,
-    workers: Workers<std::convert::Infallible>,
+    workers: Workers<WatchNews>,
     udp: Option<Datagrams>,
     control: Option<Control>,
     addresses: Vec<Address>,
@@ -137,6 +138,7 @@ impl Node {
         };
         let admin_address = admin.as_ref().map(|listener| listener.address().clone());
         listeners.extend(admin);
+        verbose::listening(&engine, listeners.iter());
         let workers = start_workers(&engine, listeners)?;
         let udp = if udp_sockets.is_empty() { None } else { Some(udp::start(&engine, udp_sockets)?) };
         let udp_stats = udp.iter().map(|udp| Arc::clone(udp.stats()));
@@ -145,6 +147,7 @@ impl Node {
             loops: workers.loop_stats().iter().cloned().chain(udp_stats).collect(),
             ports: addresses.iter().filter_map(tcp).collect(),
             udp_ports: udp_addresses.clone(),
+            mailboxes: (0..workers.count()).filter_map(|number| workers.mailbox(number).cloned()).collect(),
         });
         if let Some(control) = &control {
             control.start()?;
@@ -321,10 +324,7 @@ fn node_options(
     })
 }
 
-fn start_workers(
-    engine: &Arc<Engine>,
-    listeners: Vec<Listener>,
-) -> io::Result<Workers<std::convert::Infallible>> {
+fn start_workers(engine: &Arc<Engine>, listeners: Vec<Listener>) -> io::Result<Workers<WatchNews>> {
     let options = WorkersOptions {
         name: "doled",
         threads: engine.options.threads,

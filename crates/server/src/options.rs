@@ -51,6 +51,14 @@ pub struct ServerOptions {
     /// Counts from the start by the part of a key before this byte (`-D`); `None`: before `:`, when `stats detail on`
     /// asks for it.
     pub prefix_delimiter: Option<u8>,
+    /// Allows the command `watch` (not `-W`).
+    pub watch_enabled: bool,
+    /// What a watcher's lines may take that it was not sent yet; more are skipped (`-o watcher_logbuf_size`).
+    pub watcher_log_len: ByteSize,
+    /// What a worker's lines for watchers may take in one turn; more are dropped (`-o worker_logbuf_size`).
+    pub worker_log_len: ByteSize,
+    /// Answers `stats sizes` from the start (`-o track_sizes`).
+    pub track_sizes: bool,
     /// Allows the command `debugtime`, for tests of clients: it makes items expire early.
     pub debug_time_enabled: bool,
     /// Answers `config get cluster`; `None`: answered as memcached does, which has no such word.
@@ -90,6 +98,10 @@ impl Default for ServerOptions {
             flush_enabled: true,
             dump_enabled: true,
             prefix_delimiter: None,
+            watch_enabled: true,
+            watcher_log_len: ByteSize::kib(256),
+            worker_log_len: ByteSize::kib(64),
+            track_sizes: false,
             debug_time_enabled: false,
             discovery: None,
             sasl: None,

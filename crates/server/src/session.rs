@@ -15,18 +15,23 @@ mod get;
 mod ma;
 mod managed;
 mod md;
-mod meta;
+pub(crate) mod meta;
 mod mg;
 mod ms;
 mod storage;
+mod watch;
 
 use net::limits::OUTPUT_HIGH;
 use net::{Next, Received};
+use proto::binary::REQUEST_MAGIC;
 use proto::reply::text;
 use proto::request::{Decoded, Request, Then, decode};
 
 use crate::engine::{Context, mutation};
 use crate::managed::{Claim, Refused};
+use crate::stats::sizes::Sizes;
+use crate::verbose;
+use crate::watch::{Kinds, events};
 use ahead::Batch;
 use binary::Wire;
 use block::Block;
@@ -46,6 +51,12 @@ pub struct Session {
     /// Of a datagram: each key's answer is a message, and there are no dumps.
     datagram: bool,
     wire: Wire,
+    /// Of a `stats sizes` that is being answered.
+    sizes: Option<Box<Sizes>>,
+    /// The client ended the connection in words.
+    has_quit: bool,
+    /// What the connection asked to watch, until its loop takes it.
+    watch: Option<Kinds>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +68,8 @@ enum State {
     Block(Box<Block>),
     /// That many bytes of a refused data block are still to be thrown away.
     Swallow(usize),
+    /// The connection watches: nothing that it sends means anything any more.
+    Watching,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,10 +89,12 @@ enum Step {
     More(usize),
     /// The output is full in the middle of a command; none of its bytes is done with.
     Full,
-    /// So many bytes are done with; go on with a new reading of the clock.
-    Reclock(usize),
+    /// So many bytes are done with; go on in the next turn, when the loop has seen what this command changed.
+    Pause(usize),
     /// So many bytes are done with, and they were the last.
     Close(usize),
+    /// As `Close`, because the client said so.
+    Quit(usize),
 }
 
 impl Session {
@@ -94,6 +109,7 @@ impl Session {
         cx.engine.flush.run_due(&cx.engine.store, cx.now.store_ms);
         let mut consumed = 0;
         let mut requests = 0;
+        let is_spoken = cx.log.kinds().has(Kinds::EXCHANGES);
         let mut batch = Batch::default();
         // What was looked ahead at ends here.
         let mut seen = 0;
@@ -103,7 +119,7 @@ impl Session {
             }
             requests += 1;
             let rest = &input[consumed..];
-            if self.awaits_line() {
+            if !is_spoken && self.awaits_line() {
                 if consumed >= seen {
                     seen = consumed + batch.look(&cx.engine.store, rest);
                 }
@@ -113,15 +129,24 @@ impl Session {
                     continue;
                 }
             }
-            match self.step(cx, rest, &mut batch, out) {
+            let step = if is_spoken {
+                self.spoken_step(cx, rest, &mut batch, out)
+            } else {
+                self.step(cx, rest, &mut batch, out)
+            };
+            match step {
                 Step::Done(n) => consumed += n,
                 Step::More(n) => return Received { consumed: consumed + n, next: Next::More },
-                Step::Reclock(n) => {
+                Step::Pause(n) => {
                     let next = if consumed + n < input.len() { Next::Again } else { Next::More };
                     return Received { consumed: consumed + n, next };
                 }
                 Step::Full => return Received { consumed, next: Next::Again },
                 Step::Close(n) => return Received { consumed: consumed + n, next: Next::Close },
+                Step::Quit(n) => {
+                    self.has_quit = true;
+                    return Received { consumed: consumed + n, next: Next::Close };
+                }
             }
         }
         Received { consumed, next: Next::More }
@@ -151,7 +176,37 @@ impl Session {
             State::Line => self.line(cx, input, batch, out),
             State::Block(block) => self.fill_block(cx, block, input, out),
             State::Swallow(left) => self.swallow(left, input),
+            State::Watching => {
+                self.state = State::Watching;
+                Step::Done(input.len())
+            }
         }
+    }
+
+    /// A step of which standard error is told.
+    #[cold]
+    fn spoken_step<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        input: &'a [u8],
+        batch: &mut Batch<'a>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let is_binary = match &self.wire {
+            Wire::Unknown => input.first() == Some(&REQUEST_MAGIC),
+            wire => matches!(wire, Wire::Binary(_)),
+        };
+        let is_start = match &self.wire {
+            Wire::Binary(binary) => binary.awaits_head(),
+            _ => matches!(self.state, State::Line) && self.progress == 0,
+        };
+        if is_start {
+            verbose::request(cx.log, input);
+        }
+        let start = out.len();
+        let step = self.step(cx, input, batch, out);
+        verbose::replies(cx.log, out.get(start..).unwrap_or_default(), is_binary);
+        step
     }
 
     fn line<'a>(
@@ -249,7 +304,11 @@ impl Session {
     fn delete(&mut self, cx: &Context<'_>, delete: &proto::request::Delete<'_>, out: &mut Vec<u8>) {
         let result = self.take_claim(cx, [delete.key]).and_then(|claim| {
             let key = mutation::hashed(delete.key);
-            mutation::change(cx, claim.as_ref(), key, |guard| guard.remove(key, cx.now.store_ms))
+            mutation::change(cx, claim.as_ref(), key, |guard| {
+                events::look_up(cx, guard, key);
+                events::delete(cx, guard, key, "delete");
+                guard.remove(key, cx.now.store_ms)
+            })
         });
         let reply = match result {
             Err(refused) => return refuse(cx, refused, out),

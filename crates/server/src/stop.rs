@@ -32,6 +32,10 @@ impl StopHandle {
         self.0.changed.notify_all();
     }
 
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.reason.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(crate) fn wait(&self) -> StopReason {
         let mut reason = self.0.reason.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

@@ -15,7 +15,7 @@ use stdx::clock;
 
 use crate::engine::{Context, Engine};
 use crate::session::datagram;
-use crate::stats::connections::Entry;
+use crate::stats::connections::{Entry, number_of};
 
 /// Starts the thread.
 pub(crate) fn start(engine: &Arc<Engine>, sockets: Vec<DatagramSocket>) -> io::Result<Datagrams> {
@@ -27,6 +27,7 @@ pub(crate) fn start(engine: &Arc<Engine>, sockets: Vec<DatagramSocket>) -> io::R
     }
     let engine = Arc::clone(engine);
     let mut buffer = Vec::new();
+    let log = engine.new_log();
     Datagrams::start("doled-udp", sockets, move |index, datagram, outlet| {
         let Some((id, requests)) = decode_request(datagram) else { return };
         let now = engine.now();
@@ -34,8 +35,10 @@ pub(crate) fn start(engine: &Arc<Engine>, sockets: Vec<DatagramSocket>) -> io::R
             entry.last_command_ms.store(now.store_ms, Ordering::Relaxed);
         }
         let counters = &engine.counters[number];
-        let cx = Context { engine: &engine, counters, now, read_clock: &clock::lease_now };
+        log.begin(engine.watch.wanted(), number_of(&engine, number, index));
+        let cx = Context { engine: &engine, counters, now, read_clock: &clock::lease_now, log: &log };
         datagram::answer(&cx, requests, &mut buffer, |message| send(id, message, outlet));
+        engine.flush_log(&log);
     })
 }
 

@@ -1,15 +1,19 @@
 //! What each event loop of a node runs: a session for each of its connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use net::limits::OUTPUT_HIGH;
 use net::{Address, App, CloseReason, ConnId, Io, Next, Origin, Received, TlsFault};
 use stdx::clock;
 
-use crate::engine::{Context, Engine};
+use crate::engine::{Context, Engine, WatchNews};
 use crate::log;
 use crate::session::Session;
-use crate::stats::connections::Entry;
+use crate::stats::connections::{Entry, number_of};
+use crate::verbose;
+use crate::watch::{Kinds, Log, Watcher, events};
 
 /// The tag of data listeners.
 pub(crate) const DATA_LISTENER: u32 = 0;
@@ -22,44 +26,104 @@ pub(crate) struct Worker {
     number: usize,
     /// By the connection's index in the loop.
     sessions: Vec<Option<Open>>,
+    log: Log,
+    /// Those of this loop's connections that watch.
+    watching: Vec<(ConnId, Arc<Watcher>)>,
 }
 
 #[derive(Debug)]
 struct Open {
     session: Session,
     entry: Arc<Entry>,
+    /// `None` behind a unix socket.
+    peer: Option<SocketAddr>,
+    /// The peer has ended its side.
+    has_ended: bool,
 }
 
 impl Worker {
     pub(crate) fn new(engine: Arc<Engine>, number: usize) -> Self {
-        Self { engine, number, sessions: Vec::new() }
+        let log = engine.new_log();
+        Self { engine, number, sessions: Vec::new(), log, watching: Vec::new() }
+    }
+
+    /// What follows is logged as the doing of this connection; returns whether anything is.
+    #[inline]
+    fn begin(&self, conn: ConnId) -> Kinds {
+        let wanted = self.engine.watch.wanted();
+        self.log.begin(wanted, number_of(&self.engine, self.number, conn.index()));
+        wanted
+    }
+
+    fn watch(&mut self, io: &mut Io, conn: ConnId, kinds: Kinds) {
+        let Some(out) = io.output(conn) else { return };
+        match self.engine.add_watcher(kinds, self.number) {
+            Some(watcher) => {
+                out.extend_from_slice(proto::reply::text::OK);
+                io.let_idle(conn);
+                self.watching.push((conn, watcher));
+            }
+            None => {
+                out.extend_from_slice(proto::reply::text::WATCHER_TOO_MANY);
+                if let Some(Some(open)) = self.sessions.get_mut(conn.index()) {
+                    open.session.stop_watching();
+                }
+            }
+        }
+    }
+
+    /// Moves lines to the output of the connections that watch, as much as each may hold.
+    fn send_lines(&mut self, io: &mut Io) {
+        for (conn, watcher) in &self.watching {
+            let room = OUTPUT_HIGH.saturating_sub(io.unsent(*conn));
+            if !watcher.has_lines() {
+                continue;
+            }
+            if room == 0 {
+                io.await_drain(*conn);
+                continue;
+            }
+            let Some(out) = io.output(*conn) else { continue };
+            if watcher.take(room, out) {
+                io.await_drain(*conn);
+            }
+        }
     }
 }
 
 impl App for Worker {
-    /// Workers share what they need to know; nobody posts to them.
-    type Message = std::convert::Infallible;
+    type Message = WatchNews;
 
     fn opened(&mut self, io: &mut Io, conn: ConnId, origin: Origin) {
-        let name = |address: Option<Address>| match address {
+        let peer = io.peer(conn);
+        let name = |address: Option<&Address>| match address {
             Some(Address::Tcp(address)) => format!("tcp:{address}"),
             Some(unix) => unix.to_string(),
             None => "unix:".to_owned(),
         };
         let entry = Arc::new(Entry {
-            peer: name(io.peer(conn)),
-            local: Some(name(io.local(conn))),
+            peer: name(peer.as_ref()),
+            local: Some(name(io.local(conn).as_ref())),
             last_command_ms: self.engine.now().store_ms.into(),
         });
+        let peer = match peer {
+            Some(Address::Tcp(address)) => Some(address),
+            _ => None,
+        };
+        if !self.begin(conn).is_empty() {
+            events::connection(&self.engine.watch, &self.log, peer);
+            verbose::connection(&self.engine, &self.log);
+        }
         self.engine.registry.enter(self.number, conn.index(), Arc::clone(&entry));
         if self.sessions.len() <= conn.index() {
             self.sessions.resize_with(conn.index() + 1, || None);
         }
         let session = Session::new(origin.listener == ADMIN_LISTENER);
-        self.sessions[conn.index()] = Some(Open { session, entry });
+        self.sessions[conn.index()] = Some(Open { session, entry, peer, has_ended: false });
     }
 
     fn received(&mut self, io: &mut Io, conn: ConnId, input: &[u8]) -> Received {
+        let wanted = self.begin(conn);
         let open = self.sessions.get_mut(conn.index()).and_then(Option::as_mut);
         let (Some(open), Some(out)) = (open, io.output(conn)) else {
             return Received { consumed: input.len(), next: Next::Close };
@@ -72,8 +136,16 @@ impl App for Worker {
             counters: &self.engine.counters[self.number],
             now,
             read_clock: &clock::lease_now,
+            log: &self.log,
         };
-        open.session.handle(&cx, input, out)
+        let received = open.session.handle(&cx, input, out);
+        if let Some(kinds) = open.session.take_watch() {
+            self.watch(io, conn, kinds);
+        }
+        if !wanted.is_empty() && self.log.is_filling() {
+            self.engine.flush_log(&self.log);
+        }
+        received
     }
 
     fn tls_failed(&mut self, io: &mut Io, conn: ConnId, fault: &TlsFault) {
@@ -85,14 +157,44 @@ impl App for Worker {
         }
     }
 
-    fn closed(&mut self, _io: &mut Io, conn: ConnId, _reason: CloseReason) {
+    fn ended(&mut self, io: &mut Io, conn: ConnId) {
+        if let Some(Some(open)) = self.sessions.get_mut(conn.index()) {
+            open.has_ended = true;
+        }
+        io.close(conn);
+    }
+
+    fn closed(&mut self, _io: &mut Io, conn: ConnId, reason: CloseReason) {
+        let wanted = self.begin(conn);
         self.engine.registry.remove(self.number, conn.index());
-        if let Some(slot) = self.sessions.get_mut(conn.index()) {
-            *slot = None;
+        let Some(open) = self.sessions.get_mut(conn.index()).and_then(Option::take) else { return };
+        if let Some(at) = self.watching.iter().position(|(watching, _)| *watching == conn) {
+            let (_, watcher) = self.watching.swap_remove(at);
+            self.engine.remove_watcher(&watcher);
+        }
+        if !wanted.is_empty() {
+            let reason = match reason {
+                CloseReason::Idle => "idle_timeout",
+                CloseReason::Peer => "normal",
+                CloseReason::Local if open.has_ended || open.session.has_quit() => "normal",
+                CloseReason::Local if self.engine.stop.is_asked() => "shutdown",
+                _ => "error",
+            };
+            events::disconnection(&self.engine.watch, &self.log, open.peer, reason);
+            verbose::disconnection(&self.log, reason);
+            // No turn may follow for long.
+            self.engine.flush_log(&self.log);
         }
     }
 
-    fn message(&mut self, _io: &mut Io, message: Self::Message) {
-        match message {}
+    fn message(&mut self, _io: &mut Io, _message: WatchNews) {
+        // The turn's end does it.
+    }
+
+    fn turn_ended(&mut self, io: &mut Io) {
+        self.engine.flush_log(&self.log);
+        if !self.watching.is_empty() {
+            self.send_lines(io);
+        }
     }
 }

@@ -26,6 +26,13 @@ pub fn unix_millis() -> u64 {
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Unix time in microseconds; zero when the wall clock stands before 1970.
+pub fn unix_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// A random number from the kernel, for seeds, incarnations and nonces.
 pub fn random_u64() -> u64 {
     let mut bytes = [0u8; 8];

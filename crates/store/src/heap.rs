@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::BUCKET_COUNT;
 use crate::arena::{Arena, Block};
 use crate::counters::Counters;
+use crate::evicted::EvictedList;
 use crate::ghost::Ghost;
 use crate::index::{Bucket, Found, Run, Slots, Writes, shorter};
 use crate::item::{Absent, Key};
@@ -28,6 +29,7 @@ pub(crate) struct Heap {
     pub(crate) buckets: Box<[Bucket]>,
     pub(crate) ghost: Ghost,
     pub(crate) counters: Box<[Counters]>,
+    pub(crate) evicted: EvictedList,
     /// Wipes since the start, for the search for dead items.
     pub(crate) wipes: AtomicU64,
     /// Segments that can be taken, as of the last look; writers walk a victim while they are few.
@@ -66,6 +68,7 @@ impl Heap {
             buckets: (0..BUCKET_COUNT).map(|_| Bucket::new(start)).collect(),
             ghost: Ghost::new(memory / 64),
             counters: (0..COUNTERS_COUNT).map(|_| Counters::default()).collect(),
+            evicted: EvictedList::default(),
             wipes: AtomicU64::new(0),
             spare: AtomicU64::new(0),
             spare_target: 2 * lane_count + 1,
@@ -103,6 +106,20 @@ impl Heap {
             Some(Absent::Flushed)
         } else {
             record.is_expired(now_ms).then_some(Absent::Expired)
+        }
+    }
+
+    /// An item goes to make room; `absent` when it was dead. The caller holds its bucket's lock.
+    pub(crate) fn note_dropped(
+        &self,
+        bucket: usize,
+        record: Record<'_>,
+        absent: Option<Absent>,
+        now_ms: u64,
+    ) {
+        self.counters(bucket).dropped(record, absent);
+        if absent.is_none() && self.evicted.is_on() {
+            self.evicted.note(&record.view(bucket, now_ms));
         }
     }
 

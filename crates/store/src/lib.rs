@@ -13,6 +13,7 @@
 
 mod arena;
 mod counters;
+mod evicted;
 mod export;
 mod ghost;
 mod heap;
@@ -32,6 +33,7 @@ pub mod stats;
 mod store;
 mod sync;
 
+pub use evicted::Evicted;
 pub use export::{Change, ExportError, ExportId, Exported};
 pub use item::{Absent, ItemView, Key, Marks, Put, PutError, Sought};
 pub use stats::StoreStats;

@@ -61,6 +61,9 @@ pub(crate) const SWEEP_PAUSE_MS: u64 = 1000;
 /// purpose then, and one of them goes.
 pub(crate) const SPARSE_LINES: usize = 4;
 
+/// Evicted items that are remembered until somebody takes their list; more are only counted.
+pub const EVICTED_COUNT_MAX: usize = 4096;
+
 const _: () = assert!((CHUNK_COUNT as u64 * CHUNK_LEN as u64) / 4 < 1 << 36, "a place fits into 36 bits");
 
 /// Streams of one bucket at one moment; more are refused.

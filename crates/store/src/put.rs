@@ -101,7 +101,7 @@ impl<'a> BucketGuard<'a> {
                 break;
             }
         }
-        self.drop_rival(key)
+        self.drop_rival(key, now_ms)
     }
 
     /// Replaces the run by a longer one that has room for what is in it; false when there is no memory or the
@@ -141,12 +141,12 @@ impl<'a> BucketGuard<'a> {
     }
 
     /// Evicts one of the items whose slots are in the way.
-    fn drop_rival(&mut self, key: Key<'_>) -> Option<Slot> {
+    fn drop_rival(&mut self, key: Key<'_>, now_ms: u64) -> Option<Slot> {
         let heap = &self.store.heap;
         let slots = self.slots();
         let rival = slots.rival(key.hash).filter(|_| heap.evict)?;
         let record = slots.record(rival);
-        heap.counters(self.index).dropped(record, None);
+        heap.note_dropped(self.index, record, None, now_ms);
         heap.unlink(self.index, &self.writes, slots, rival, record);
         slots.free(key.hash).map(Slot::Free)
     }

@@ -191,7 +191,7 @@ impl Heap {
                 return Fate::Left;
             }
             if let Some(absent) = self.absent(bucket, record, now_ms) {
-                self.counters(index).dropped(record, Some(absent));
+                self.note_dropped(index, record, Some(absent), now_ms);
                 self.unlink(index, writes, slots, found, record);
                 return Fate::Gone { moved: 0 };
             }
@@ -218,7 +218,7 @@ impl Heap {
                 }
             }
             self.ghost.insert(hash, kind);
-            self.counters(index).dropped(record, None);
+            self.note_dropped(index, record, None, now_ms);
             self.unlink(index, writes, slots, found, record);
             Fate::Gone { moved: 0 }
         });
@@ -290,7 +290,7 @@ impl Heap {
             if keep == Some(found.at) || (absent.is_none() && !unused) {
                 return true;
             }
-            self.counters(index).dropped(record, absent);
+            self.note_dropped(index, record, absent, now_ms);
             self.unlink(index, writes, slots, found, record);
             false
         });

@@ -139,6 +139,16 @@ impl Store {
         total
     }
 
+    /// Starts or stops to remember what is evicted.
+    pub fn note_evicted(&self, on: bool) {
+        self.heap.evicted.switch(on);
+    }
+
+    /// What was evicted since it was last asked, oldest first, and how many more of them were not remembered.
+    pub fn take_evicted(&self) -> (Vec<crate::Evicted>, u64) {
+        self.heap.evicted.take()
+    }
+
     /// Sets the counters to zero; gauges stay.
     pub fn reset_stats(&self) {
         self.heap.counters.iter().for_each(Counters::reset);

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use stdx::ByteSize;
 
 use super::tls::TlsWords;
 
@@ -19,6 +20,12 @@ pub(super) struct Extended {
     pub(super) wait_when_full: bool,
     /// The words of TLS.
     pub(super) tls: TlsWords,
+    /// Room for lines that a watcher was not sent yet.
+    pub(super) watcher_log_len: Option<ByteSize>,
+    /// Room for a worker's lines for watchers.
+    pub(super) worker_log_len: Option<ByteSize>,
+    /// `stats sizes` is answered from the start.
+    pub(super) track_sizes: bool,
 }
 
 /// What may stand behind the word's `=`.
@@ -54,13 +61,14 @@ use Value::{Decimal, MaybeNumber, None as Plain, Number, OneOf, Text};
 const SLABS: Becomes = Nothing("there are no slabs");
 const LRU: Becomes = Nothing("there are no LRU lists and no crawler");
 const TABLE: Becomes = Nothing("the hash table is sized by -m");
-const LOGS: Becomes = Nothing("there is no watch command");
 const DEAD: Becomes = Nothing("memcached ignores it too");
 const FLASH: Becomes = Nothing("nothing is stored on flash");
 const PROXY: Becomes = Refused("the proxy is a command of its own: doled proxy");
 
 const ANY: RangeInclusive<u64> = 0..=u32::MAX as u64;
 const SIZE: RangeInclusive<u64> = 1..=u32::MAX as u64;
+/// Up to a gigabyte, for each watcher or worker.
+const LOG_KIB: RangeInclusive<u64> = 1..=1 << 20;
 
 /// All words, as memcached groups them.
 const WORDS: &[(&str, Value, Becomes)] = &[
@@ -92,9 +100,17 @@ const WORDS: &[(&str, Value, Becomes)] = &[
     ("hot_max_factor", Decimal, LRU),
     ("warm_max_factor", Decimal, LRU),
     ("temporary_ttl", Number(ANY), LRU),
-    ("watcher_logbuf_size", Number(SIZE), LOGS),
-    ("worker_logbuf_size", Number(SIZE), LOGS),
-    ("track_sizes", Plain, Refused("there is no histogram of sizes yet")),
+    (
+        "watcher_logbuf_size",
+        Number(LOG_KIB),
+        Set(|extended, kib| extended.watcher_log_len = Some(ByteSize::kib(kib))),
+    ),
+    (
+        "worker_logbuf_size",
+        Number(LOG_KIB),
+        Set(|extended, kib| extended.worker_log_len = Some(ByteSize::kib(kib))),
+    ),
+    ("track_sizes", Plain, Set(|extended, _| extended.track_sizes = true)),
     ("inline_ascii_resp", Plain, DEAD),
     ("no_inline_ascii_resp", Plain, DEAD),
     ("resp_obj_mem_limit", Number(ANY), DEAD),
@@ -239,7 +255,6 @@ mod tests {
         for (list, why) in [
             ("proxy_config=routelib", "the proxy is a command of its own: doled proxy"),
             ("ext_path=/a:1G", "values are not stored on flash yet"),
-            ("track_sizes", "there is no histogram of sizes yet"),
             ("drop_privileges", "system calls cannot be given up yet"),
         ] {
             let word = list.split('=').next().unwrap_or_default();

@@ -10,8 +10,11 @@ use super::foreign::ForeignFlags;
 /// What `-o` takes, under the flags in the help. Words that are only accepted are not in it.
 const EXTENDED_HELP: &str = "\
 Words of -o:
-  idle_timeout=SECONDS  Close connections that send nothing for so long [default: 0, never]
-  no_maxconns_fast      Connections above -c wait for others to end, instead of getting an error
+  idle_timeout=SECONDS    Close connections that send nothing for so long [default: 0, never]
+  watcher_logbuf_size=KB  Room for lines that a watching connection was not sent yet [default: 256]
+  worker_logbuf_size=KB   Room for lines that a thread logs for them in one turn [default: 64]
+  track_sizes             Answer \"stats sizes\" from the start
+  no_maxconns_fast        Connections above -c wait for others to end, instead of getting an error
   ssl_chain_cert=FILE   The certificate and those above it, PEM; read again by refresh_certs and on SIGHUP
   ssl_key=FILE          Its key, if it is not in the same file
   ssl_keyformat=NAME    PEM or DER [default: PEM]
@@ -138,6 +141,10 @@ pub(super) struct MemcachedFlags {
     /// Refuse the commands that list keys, "lru_crawler metadump" and "mgdump"
     #[arg(short = 'X', long)]
     pub(super) disable_dumping: bool,
+
+    /// Refuse the command watch
+    #[arg(short = 'W', long)]
+    pub(super) disable_watch: bool,
 
     /// Count gets, sets and deletes by the part of a key before this character, from the start (stats detail)
     #[arg(short = 'D', value_name = "CHAR")]

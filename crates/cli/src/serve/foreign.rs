@@ -29,10 +29,6 @@ pub(super) struct ForeignFlags {
     #[arg(short = 'C', long, hide = true)]
     disable_cas: bool,
 
-    /// No watch command
-    #[arg(short = 'W', long, hide = true)]
-    disable_watch: bool,
-
     /// Warm restart
     #[arg(short = 'e', long, value_name = "FILE", hide = true)]
     memory_file: Option<String>,
@@ -50,7 +46,6 @@ impl ForeignFlags {
             (self.slab_min_size.is_some(), "-n (--slab-min-size): there are no slabs"),
             (self.enable_largepages, "-L (--enable-largepages): the kernel chooses the pages"),
             (self.napi_ids.is_some(), "-N (--napi-ids): connections go to the threads in turn"),
-            (self.disable_watch, "-W (--disable-watch): there is no watch command"),
             (self.disable_cas, "-C (--disable-cas): every item has its cas, which costs nothing"),
         ];
         notes.extend(meaningless.iter().filter(|(given, _)| *given).map(|(_, note)| (*note).to_owned()));

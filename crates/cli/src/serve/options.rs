@@ -32,10 +32,8 @@ impl Asked {
         let memory = memory(&flags.memory_limit)?;
         let listen = listen::addresses(flags, started, &mut notes)?;
         let udp = listen::udp_addresses(flags, started, &mut notes)?;
-        let requests_per_turn = match flags.max_reqs_per_event {
-            Some(count) => count as usize,
-            None => ServerOptions::default().requests_per_turn,
-        };
+        let defaults = ServerOptions::default();
+        let requests_per_turn = flags.max_reqs_per_event.map_or(defaults.requests_per_turn, |n| n as usize);
         let rules: Vec<ListenerTls> = listen.tls.iter().map(|(_, rule)| *rule).collect();
         let tls = tls::open(flags.enable_ssl, &extended.tls, &rules, &mut notes)?;
         let (tls, warnings) = tls.map(|opened| (opened.tls, opened.warnings)).unzip();
@@ -60,11 +58,15 @@ impl Asked {
             shutdown_enabled: flags.enable_shutdown,
             flush_enabled: !flags.disable_flush_all,
             dump_enabled: !flags.disable_dumping,
+            watch_enabled: !flags.disable_watch,
+            watcher_log_len: extended.watcher_log_len.unwrap_or(defaults.watcher_log_len),
+            worker_log_len: extended.worker_log_len.unwrap_or(defaults.worker_log_len),
+            track_sizes: extended.track_sizes,
             prefix_delimiter: flags.delimiter.as_deref().map(delimiter).transpose()?,
             debug_time_enabled: args.enable_debugtime,
             auth_file: auth_file(flags)?,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
-            ..ServerOptions::default()
+            ..defaults
         };
         note_others(flags, &mut notes);
         Ok(Self { server, notes, warnings: warnings.unwrap_or_default() })
@@ -321,9 +323,9 @@ mod tests {
 
     #[test]
     fn what_means_nothing_here_is_noted() {
-        let notes = read("-f 1.1 -L -C -W -o lru_crawler").expect("accepted flags").notes;
+        let notes = read("-f 1.1 -L -C -o lru_crawler").expect("accepted flags").notes;
         let named: Vec<&str> = notes.iter().filter_map(|note| note.split([' ', ':']).next()).collect();
-        assert_eq!(named, ["-f", "-L", "-W", "-C", "-o"]);
+        assert_eq!(named, ["-f", "-L", "-C", "-o"]);
         assert_eq!(read("-m 64 -c 10").expect("plain flags").notes, [""; 0]);
     }
 

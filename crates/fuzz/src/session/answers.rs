@@ -19,6 +19,7 @@ const WORDS: &[&str] = &[
     "SERVER_ERROR",
     "VERSION",
     "STAT",
+    "ITEM",
     "PREFIX",
     "HD",
     "EN",

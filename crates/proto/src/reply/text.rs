@@ -38,6 +38,10 @@ lines! {
     INVALID_DELTA = "CLIENT_ERROR invalid numeric delta argument";
     /// The value to increment is no number.
     NON_NUMERIC = "CLIENT_ERROR cannot increment or decrement non-numeric value";
+    /// `watch` is disabled.
+    WATCH_NOT_ALLOWED = "CLIENT_ERROR watch commands not allowed";
+    /// As many connections watch as may.
+    WATCHER_TOO_MANY = "WATCHER_TOO_MANY log watcher limit reached";
     /// `flush_all` is disabled.
     FLUSH_ALL_NOT_ALLOWED = "CLIENT_ERROR flush_all not allowed";
     /// `shutdown` with an unknown word.
@@ -56,6 +60,12 @@ lines! {
     /// No such user, or not its password.
     AUTH_FAILURE = "CLIENT_ERROR authentication failure";
 
+    /// `stats cachedump` is disabled.
+    CACHEDUMP_NOT_ALLOWED = "CLIENT_ERROR stats cachedump not allowed";
+    /// `stats cachedump` without its two numbers.
+    BAD_LINE = "CLIENT_ERROR bad command line";
+    /// `stats cachedump` of a class that no memcached has.
+    ILLEGAL_SLAB_ID = "CLIENT_ERROR Illegal slab id";
     /// `stats detail` with an unknown word.
     DETAIL_USAGE = "CLIENT_ERROR usage: stats detail on|off|dump";
     /// No such slab class.

@@ -43,6 +43,21 @@ impl PartialEq for Stats<'_> {
 
 impl Eq for Stats<'_> {}
 
+/// `watch [kind …]`; always answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// The words behind `watch`, not yet checked.
+    pub kinds: Tokens<'a>,
+}
+
+impl PartialEq for Watch<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.kinds.eq(other.kinds)
+    }
+}
+
+impl Eq for Watch<'_> {}
+
 /// `verbosity <level> [noreply]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verbosity {

@@ -25,9 +25,19 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Step {
         match request {
-            Request::Quit => return Step::Close(line_len),
+            Request::Quit => return Step::Quit(line_len),
+            Request::Watch(_) if self.datagram => out.extend_from_slice(text::ERROR),
+            Request::Watch(watch) => {
+                self.watch(cx, *watch, out);
+                return Step::Pause(line_len);
+            }
             Request::Shutdown(shutdown) => return shutdown_node(cx, shutdown.mode, line_len, out),
             Request::FlushAll(flush) => flush_all(cx, *flush, out),
+            // What looks at all items, and what has no end.
+            Request::Stats(args) if self.datagram && stats::is_scan(cx, args.args) => {
+                out.extend_from_slice(text::ERROR);
+            }
+            Request::Stats(args) if stats::is_sizes(cx, args.args) => return self.sizes(cx, line_len, out),
             Request::Stats(args) => stats::write(cx, args.args, out),
             Request::Version => put_version(out, VERSION),
             Request::Verbosity(verbosity) => {
@@ -53,6 +63,17 @@ impl Session {
             _ => out.extend_from_slice(text::ERROR),
         }
         Step::Done(line_len)
+    }
+}
+
+impl Session {
+    /// Goes on over many turns, as a dump does.
+    fn sizes(&mut self, cx: &Context<'_>, line_len: usize, out: &mut Vec<u8>) -> Step {
+        if self.sizes.get_or_insert_default().advance(cx, out) {
+            self.sizes = None;
+            return Step::Done(line_len);
+        }
+        Step::Full
     }
 }
 
@@ -112,7 +133,7 @@ fn debug_time(cx: &Context<'_>, seconds: Option<u64>, line_len: usize, out: &mut
     }
     let is_done = seconds.is_some_and(|seconds| cx.engine.add_debug_time(seconds));
     out.extend_from_slice(if is_done { text::OK } else { text::BAD_FORMAT });
-    Step::Reclock(line_len)
+    Step::Pause(line_len)
 }
 
 /// The list of nodes for clients that ask for one; a node that has none is a memcached, which has no such word.

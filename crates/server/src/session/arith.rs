@@ -7,6 +7,7 @@ use store::{BucketGuard, Key, Put};
 
 use super::{Session, answer, refuse};
 use crate::engine::{Context, mutation};
+use crate::watch::events;
 
 /// What to do to a stored number.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,7 @@ pub(super) fn add(
     key: Key<'_>,
     addition: &Addition,
 ) -> Result<Sum, NoSum> {
+    events::look_up(cx, guard, key);
     let old = guard.find(key, cx.now.store_ms).map_err(|_| NoSum::Missing)?;
     if addition.cas.is_some_and(|cas| cas != 0 && cas != old.cas) {
         return Err(NoSum::OtherCas);

@@ -114,6 +114,11 @@ impl Session {
 }
 
 impl Binary {
+    /// The next byte starts a request.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(self.state, State::Head)
+    }
+
     fn step(&mut self, cx: &Context<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
         match std::mem::take(&mut self.state) {
             State::Head => self.head(cx, input, out),
@@ -231,7 +236,7 @@ impl Binary {
             Command::Version => Reply::value(0, crate::VERSION.as_bytes()).put(request.echo, out),
             Command::Quit => {
                 answer(request, Ok(0), out);
-                return Step::Close(len);
+                return Step::Quit(len);
             }
             Command::SaslList => sasl::list(cx, request, out),
             Command::SaslAuth => self.login.auth(cx, request, value, out),

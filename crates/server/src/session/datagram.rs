@@ -43,7 +43,7 @@ pub(crate) fn answer(
         message.shrink_to(POOLED_BUFFER_LEN);
         match step {
             Step::Full if may_go_on => {}
-            Step::Done(n) | Step::Reclock(n) if may_go_on => {
+            Step::Done(n) | Step::Pause(n) if may_go_on => {
                 left.requests -= 1;
                 requests = requests.get(n..).unwrap_or_default();
             }
@@ -75,12 +75,14 @@ mod tests {
     use crate::clock::Start;
     use crate::engine::Engine;
     use crate::options::ServerOptions;
+    use crate::watch::Log;
 
     /// How many messages and bytes a datagram is answered with.
     fn size(engine: &Engine, requests: &[u8]) -> (usize, usize) {
         let start = LeaseTime { boot: 1, raw: 1 };
         let now = Start::at(start, 0).when(start);
-        let cx = Context { engine, counters: &engine.counters[0], now, read_clock: &|| start };
+        let log = Log::new(0);
+        let cx = Context { engine, counters: &engine.counters[0], now, read_clock: &|| start, log: &log };
         let (mut messages, mut bytes) = (0, 0);
         let mut message = Vec::new();
         answer(&cx, requests, &mut message, |message| {
@@ -109,5 +111,10 @@ mod tests {
         // All that one packet of an ordinary network can ask for is answered.
         assert_eq!(size(&engine, &[b"get".as_slice(), &b" a".repeat(690), b"\r\n"].concat()).0, 690);
         assert_eq!(size(&engine, b"lru_crawler metadump all\r\n"), (0, 0));
+        let refused = (1, b"ERROR\r\n".len());
+        assert_eq!(size(&engine, b"watch\r\n"), refused);
+        assert_eq!(size(&engine, b"stats cachedump 1 0\r\n"), refused);
+        size(&engine, b"stats sizes_enable\r\n");
+        assert_eq!(size(&engine, b"stats sizes\r\n"), refused);
     }
 }

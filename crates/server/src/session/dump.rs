@@ -15,6 +15,7 @@ use super::{Session, Step};
 use crate::clock::Now;
 use crate::engine::Context;
 use crate::limits::DUMP_BUCKETS_PER_TURN;
+use crate::watch::line;
 
 impl Session {
     pub(super) fn dump(
@@ -84,18 +85,13 @@ fn is_plain(key: &[u8]) -> bool {
 
 /// The line's end is as memcached's: a space and a bare `\n`.
 fn put_facts(out: &mut Vec<u8>, item: &ItemView<'_>, now: &Now) {
+    out.extend_from_slice(b"key=");
+    line::put_key(out, item.key);
     let unix_s = |store_ms: u64| Digits::new((now.unix_start_ms + store_ms) / 1000);
     let mut part = |name: &[u8], value: &[u8]| {
         out.extend_from_slice(name);
         out.extend_from_slice(value);
     };
-    part(b"key=", b"");
-    for byte in item.key {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => part(b"", &[*byte]),
-            _ => part(b"%", &[hex(byte >> 4), hex(byte & 15)]),
-        }
-    }
     match item.exptime_ms {
         0 => part(b" exp=", b"-1"),
         exptime_ms => part(b" exp=", &unix_s(exptime_ms)),
@@ -107,11 +103,4 @@ fn put_facts(out: &mut Vec<u8>, item: &ItemView<'_>, now: &Now) {
     part(b" size=", &Digits::new(size(item)));
     part(b" flags=", &Digits::new(u64::from(item.flags)));
     part(b" \n", b"");
-}
-
-const fn hex(digit: u8) -> u8 {
-    match digit {
-        0..=9 => b'0' + digit,
-        _ => b'A' + digit - 10,
-    }
 }

@@ -13,6 +13,7 @@ use super::{NextClaim, Session, Step, answer, refuse};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::{Claim, Refused};
+use crate::watch::events;
 
 impl Session {
     pub(super) fn get<'a>(
@@ -50,6 +51,7 @@ impl Session {
             cx.counters.cmd_touch.count();
             let now_ms = cx.now.store_ms;
             let found = mutation::change(cx, claim, key, |guard| {
+                events::look_up(cx, guard, key);
                 put_item(out, key.bytes, &guard.find(key, now_ms)?, gat.with_cas);
                 guard.bump(key, now_ms);
                 guard.set_exptime(key, now_ms, exptime_ms)
@@ -64,6 +66,7 @@ impl Session {
         let result = self.take_claim(cx, [touch.key]).and_then(|claim| {
             let key = mutation::hashed(touch.key);
             mutation::change(cx, claim.as_ref(), key, |guard| {
+                events::look_up(cx, guard, key);
                 guard.set_exptime(key, cx.now.store_ms, exptime_ms)
             })
         });
@@ -137,7 +140,9 @@ fn get_one(
     cx.counters.cmd_get.count();
     let found = cx.engine.store.get(sought, cx.now.store_ms, true, |item| {
         put_item(out, key.bytes, &item, with_cas);
+        item.value.len()
     });
+    events::fetch(cx, key.bytes, found);
     cx.engine.prefixes.count_get(key.bytes, found.is_ok());
     count_get(cx, found.err());
     Ok(())

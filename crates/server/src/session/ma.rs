@@ -9,6 +9,7 @@ use super::arith::{Addition, NoSum, Sum, add, count_miss};
 use super::meta::{self, created_exptime_ms, new_marks, ttl_s};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
+use crate::watch::events::{self, Stored};
 
 /// What an `ma` did.
 enum Done {
@@ -67,6 +68,13 @@ fn vivify(cx: &Context<'_>, guard: &mut BucketGuard<'_>, key: Key<'_>, ma: &Ma<'
     let put = Put { flags: 0, exptime_ms, cas: ma.new_cas, marks: new_marks(&ma.key) };
     let stored =
         guard.put(key, cx.now.store_ms, &put, digits.len(), |bytes, _| bytes.copy_from_slice(&digits));
+    events::look_up_missing(cx, key.bytes);
+    events::store(cx, key.bytes, || Stored {
+        status: if stored.is_ok() { "stored" } else { "no_memory" },
+        command: "add",
+        exptime_ms,
+        value_len: digits.len(),
+    });
     match stored {
         Ok(cas) => Done::Added(Sum { number: ma.initial, cas, exptime_ms: 0 }, true),
         Err(_) => {

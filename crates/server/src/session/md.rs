@@ -7,6 +7,7 @@ use super::Session;
 use super::meta;
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
+use crate::watch::events;
 
 impl Session {
     pub(super) fn md(&mut self, cx: &Context<'_>, md: &Md<'_>, out: &mut Vec<u8>) {
@@ -33,6 +34,7 @@ impl Session {
 /// The change itself, under the bucket's lock.
 fn apply(cx: &Context<'_>, guard: &mut BucketGuard<'_>, key: Key<'_>, md: &Md<'_>) -> MetaCode {
     let now_ms = cx.now.store_ms;
+    events::look_up(cx, guard, key);
     let old = match guard.find(key, now_ms) {
         Err(_) => {
             cx.counters.delete_misses.count();
@@ -57,6 +59,7 @@ fn apply(cx: &Context<'_>, guard: &mut BucketGuard<'_>, key: Key<'_>, md: &Md<'_
         // No memory to keep it: better none than one that is not marked.
     }
     cx.counters.delete_hits.count();
+    events::delete(cx, guard, key, "md");
     guard.remove(key, now_ms);
     MetaCode::Hd
 }

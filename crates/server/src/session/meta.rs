@@ -12,9 +12,10 @@ use super::{Session, count_refusal};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::Refused;
+use crate::watch::events;
 
 /// `stats items` shows everything as this class.
-pub(super) const CLASS: u64 = 1;
+pub(crate) const CLASS: u64 = 1;
 
 impl Session {
     /// For people: leaves no trace of the access.
@@ -25,13 +26,16 @@ impl Session {
             let key = mutation::hashed(bytes);
             mutation::check(cx, claim.as_ref(), || cx.engine.store.tag(key.bucket()))?;
             cx.counters.cmd_meta.count();
-            Ok(cx.engine.store.get(key, cx.now.store_ms, false, |item| {
+            let found = cx.engine.store.get(key, cx.now.store_ms, false, |item| {
                 put_me(out, &me.key, &details(&item, cx.now.store_ms));
-            }))
+                item.value.len()
+            });
+            events::fetch(cx, bytes, found);
+            Ok(found)
         });
         match found {
             Err(refused) => refuse(cx, refused, &me.key, me.flags, out),
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(_)) => MetaLine::start(out, MetaCode::En).end(),
         }
     }
@@ -49,7 +53,7 @@ fn details(item: &ItemView<'_>, now_ms: u64) -> MeDetails {
 }
 
 /// Bytes of an item as memcached counts them.
-pub(super) fn size(item: &ItemView<'_>) -> u64 {
+pub(crate) fn size(item: &ItemView<'_>) -> u64 {
     let no_flags = if item.flags == 0 { size_of::<u32>() } else { 0 };
     (item.key.len() + item.value.len() + MEMCACHED_ITEM_OVERHEAD - no_flags) as u64
 }

@@ -13,6 +13,7 @@ use super::meta::{self, created_exptime_ms, idle_s, new_marks, ttl_s};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::{Claim, Refused};
+use crate::watch::events;
 
 /// Room for the first line of an answer.
 const LINE_RESERVE: usize = 128;
@@ -88,19 +89,25 @@ impl Get<'_> {
             // Whoever may create must be in time, whether or not there is an item.
             mutation::in_time(cx, claim)?;
         }
+        let mut value_len = 0;
         let found = store.get(self.key, cx.now.store_ms, !mg.no_bump, |item| {
+            value_len = item.value.len();
             if !item.marks.won && (item.marks.stale || self.is_short(item.exptime_ms)) {
                 return Some(Trace { fetched: item.marks.fetched, last_access_ms: item.last_access_ms });
             }
             self.put_hit(out, &item, false);
             None
         });
-        Ok(match found {
+        let look = match found {
             Ok(None) => Look::Done(Ok(())),
             Ok(trace) => Look::Lock(trace),
             Err(_) if mg.vivify.is_some() => Look::Lock(None),
             Err(absent) => Look::Done(Err(absent)),
-        })
+        };
+        if let Look::Done(found) = look {
+            events::fetch(cx, self.key.bytes, found.map(|()| value_len));
+        }
+        Ok(look)
     }
 
     /// R: whether so little time is left that somebody should refresh the item.
@@ -118,6 +125,7 @@ impl Get<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), Absent> {
         let now_ms = self.cx.now.store_ms;
+        events::look_up(self.cx, guard, self.key);
         let mut item = match guard.find(self.key, now_ms) {
             Ok(item) => item,
             Err(absent) => return self.vivify(guard, out).ok_or(absent),

@@ -5,11 +5,12 @@ use proto::reply::text;
 use store::{Absent, BucketGuard, ItemView, Key, Marks, Put};
 
 use super::meta::{self, new_marks};
-use super::storage::{join, joined, put_error};
+use super::storage::{join, joined, put_error, status_name};
 use super::{Session, Step};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::Claim;
+use crate::watch::events::{self, Stored};
 
 /// What an `ms` did.
 #[derive(Clone, Copy)]
@@ -17,6 +18,8 @@ struct Done {
     code: MetaCode,
     /// The item's new cas; zero where nothing was stored.
     cas: u64,
+    /// Of what was stored, or should have been.
+    exptime_ms: u64,
     value_len: usize,
 }
 
@@ -57,7 +60,13 @@ impl Session {
 /// A value that can't fit: the old one goes, whatever the mode, as memcached does.
 fn refuse_too_large(cx: &Context<'_>, ms: &Ms<'_>, key: Key<'_>, claim: Option<&Claim>, out: &mut Vec<u8>) {
     cx.counters.store_too_large.count();
-    match mutation::change(cx, claim, key, |guard| guard.remove(key, cx.now.store_ms)) {
+    let refused = Stored { status: "too_large", command: name(ms), exptime_ms: 0, value_len: 0 };
+    events::store(cx, key.bytes, || refused);
+    let removed = mutation::change(cx, claim, key, |guard| {
+        events::look_up(cx, guard, key);
+        guard.remove(key, cx.now.store_ms)
+    });
+    match removed {
         Ok(_) => out.extend_from_slice(text::TOO_LARGE),
         Err(refused) => meta::refuse(cx, refused, &ms.key, ms.flags, out),
     }
@@ -71,12 +80,44 @@ pub(super) fn store(cx: &Context<'_>, ms: &Ms<'_>, claim: Option<&Claim>, block:
     };
     let mut scratch: KeyScratch = [0; _];
     let key = mutation::hashed(ms.key.bytes(&mut scratch));
-    match mutation::create(cx, claim, key, |guard| apply(cx, guard, key, ms, value)) {
+    let result = mutation::create(cx, claim, key, |guard| apply(cx, guard, key, ms, value));
+    if let Ok(done) = &result {
+        events::store(cx, key.bytes, || stored(cx, ms, done, value.len()));
+    }
+    match result {
         Err(refused) => meta::refuse(cx, refused, &ms.key, ms.flags, out),
         Ok(Err(reply)) => out.extend_from_slice(reply),
         Ok(Ok(done)) if done.code == MetaCode::Hd && ms.quiet => {}
         Ok(Ok(done)) => put_done(ms, done, out),
     }
+}
+
+/// As watchers are told: with a cas it is a cas, whatever the mode.
+fn name(ms: &Ms<'_>) -> &'static str {
+    match ms.mode {
+        MsMode::Append => "append",
+        MsMode::Prepend => "prepend",
+        MsMode::Set if ms.cas.is_some() => "cas",
+        MsMode::Set => "set",
+        MsMode::Add => "add",
+        MsMode::Replace => "replace",
+    }
+}
+
+fn stored(cx: &Context<'_>, ms: &Ms<'_>, done: &Result<Done, &'static [u8]>, value_len: usize) -> Stored {
+    let (status, exptime_ms, value_len) = match done {
+        Ok(Done { code, exptime_ms, value_len, .. }) => {
+            let status = match code {
+                MetaCode::Hd => "stored",
+                MetaCode::Ex => "exists",
+                MetaCode::Nf => "not_found",
+                _ => "not_stored",
+            };
+            (status, *exptime_ms, *value_len)
+        }
+        Err(reply) => (status_name(reply), to_store_ms(ms.exptime, &cx.now), value_len),
+    };
+    Stored { status, command: name(ms), exptime_ms, value_len }
 }
 
 /// The change itself, under the bucket's lock; or the error line.
@@ -88,10 +129,15 @@ fn apply(
     value: &[u8],
 ) -> Result<Done, &'static [u8]> {
     let now_ms = cx.now.store_ms;
+    events::look_up(cx, guard, key);
     let plan = match plan(cx, ms, guard.find(key, now_ms)) {
         Ok(plan) => plan,
-        Err(code) => return Ok(Done { code, cas: 0, value_len: value.len() }),
+        Err(code) => {
+            let exptime_ms = to_store_ms(ms.exptime, &cx.now);
+            return Ok(Done { code, cas: 0, exptime_ms, value_len: value.len() });
+        }
     };
+    let (Plan::Store(Put { exptime_ms, .. }) | Plan::Join(Put { exptime_ms, .. }, _)) = plan;
     let (stored, value_len) = match &plan {
         Plan::Store(put) => {
             let stored = guard.put(key, now_ms, put, value.len(), |bytes, _| bytes.copy_from_slice(value));
@@ -107,7 +153,7 @@ fn apply(
         }
     };
     let cas = stored.map_err(|error| put_error(cx, error))?;
-    Ok(Done { code: MetaCode::Hd, cas, value_len })
+    Ok(Done { code: MetaCode::Hd, cas, exptime_ms, value_len })
 }
 
 /// Looks at the mode and the cas; or how to say that their condition does not hold.

@@ -8,6 +8,7 @@ use super::{Session, Step, answer, refuse};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::{Claim, Refused};
+use crate::watch::events::{self, Stored};
 
 impl Session {
     pub(super) fn storage(
@@ -53,8 +54,13 @@ fn refuse_too_large(
     out: &mut Vec<u8>,
 ) {
     cx.counters.store_too_large.count();
+    let refused = Stored { status: "too_large", command: name(storage.verb), exptime_ms: 0, value_len: 0 };
+    events::store(cx, storage.key, || refused);
     if storage.verb == StorageVerb::Set {
-        let removed = mutation::change(cx, claim, key, |guard| guard.remove(key, cx.now.store_ms));
+        let removed = mutation::change(cx, claim, key, |guard| {
+            events::look_up(cx, guard, key);
+            guard.remove(key, cx.now.store_ms)
+        });
         if let Err(refused) = removed {
             return refuse(cx, refused, out);
         }
@@ -76,23 +82,58 @@ pub(super) fn store(
     let Some((value, b"\r\n")) = block.split_at_checked(storage.value_len) else {
         return answer(out, storage.noreply, text::BAD_DATA_CHUNK);
     };
-    match mutation::create(cx, claim, key, |guard| apply(cx, guard, key, storage, value)) {
-        Ok(reply) => answer(out, storage.noreply, reply),
+    let mut whole = None;
+    match mutation::create(cx, claim, key, |guard| apply(cx, guard, key, storage, value, &mut whole)) {
+        Ok(reply) => {
+            events::store(cx, storage.key, || {
+                let (exptime_ms, value_len) =
+                    whole.unwrap_or_else(|| (to_store_ms(storage.exptime, &cx.now), value.len()));
+                Stored { status: status_name(reply), command: name(storage.verb), exptime_ms, value_len }
+            });
+            answer(out, storage.noreply, reply);
+        }
         Err(refused) => refuse(cx, refused, out),
     }
 }
 
-/// The change itself, under the bucket's lock; returns the reply.
+/// A command as watchers are told.
+const fn name(verb: StorageVerb) -> &'static str {
+    match verb {
+        StorageVerb::Set => "set",
+        StorageVerb::Add => "add",
+        StorageVerb::Replace => "replace",
+        StorageVerb::Append => "append",
+        StorageVerb::Prepend => "prepend",
+        StorageVerb::Cas(_) => "cas",
+    }
+}
+
+/// What came of a command as watchers are told, by its reply.
+pub(super) fn status_name(reply: &[u8]) -> &'static str {
+    match reply {
+        text::STORED => "stored",
+        text::EXISTS => "exists",
+        text::NOT_FOUND => "not_found",
+        text::TOO_LARGE => "too_large",
+        text::OUT_OF_MEMORY_STORING => "no_memory",
+        _ => "not_stored",
+    }
+}
+
+/// The change itself, under the bucket's lock; returns the reply. `whole`: of append and prepend, exptime and
+/// length of what they made.
 fn apply(
     cx: &Context<'_>,
     guard: &mut BucketGuard<'_>,
     key: Key<'_>,
     storage: &Storage<'_>,
     value: &[u8],
+    whole: &mut Option<(u64, usize)>,
 ) -> &'static [u8] {
+    events::look_up(cx, guard, key);
     // A set need not look for the old item: the put that follows does.
     if storage.verb != StorageVerb::Set
-        && let Some(reply) = answer_by_old(cx, guard, key, storage, value)
+        && let Some(reply) = answer_by_old(cx, guard, key, storage, value, whole)
     {
         return reply;
     }
@@ -113,12 +154,14 @@ fn answer_by_old(
     key: Key<'_>,
     storage: &Storage<'_>,
     value: &[u8],
+    whole: &mut Option<(u64, usize)>,
 ) -> Option<&'static [u8]> {
     let old = guard.find(key, cx.now.store_ms);
     match (storage.verb, old) {
         (StorageVerb::Set, _) | (StorageVerb::Add, Err(_)) | (StorageVerb::Replace, Ok(_)) => None,
         (StorageVerb::Append | StorageVerb::Prepend, Ok(old)) => {
             let (old_len, put) = (old.value.len(), joined(&old));
+            *whole = Some((put.exptime_ms, old_len + value.len()));
             let is_append = storage.verb == StorageVerb::Append;
             let joined = join(cx, guard, key, &put, old_len, value, is_append);
             Some(joined.map_or_else(|error| put_error(cx, error), |_| text::STORED))

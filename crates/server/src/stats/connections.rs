@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use proto::reply::put_stat;
 
 use crate::clock::Now;
-use crate::engine::Context;
+use crate::engine::{Context, Engine};
 
 /// All connections, by worker and the connection's index there.
 #[derive(Debug, Default)]
@@ -44,11 +44,16 @@ impl Registry {
     }
 }
 
+/// The number that a connection is known by to the outside, while it lasts. Tools want one number; descriptors
+/// are the loop's business.
+pub(crate) fn number_of(engine: &Engine, worker: usize, index: usize) -> usize {
+    index * engine.counters.len() + worker
+}
+
 pub(super) fn write(cx: &Context<'_>, out: &mut Vec<u8>) {
     let entries = cx.engine.registry.0.lock().unwrap_or_else(PoisonError::into_inner);
     for (&(worker, index), entry) in entries.iter() {
-        // Tools want one number; descriptors are the loop's business.
-        let id = index * cx.engine.counters.len() + worker;
+        let id = number_of(cx.engine, worker, index);
         let idle_ms = cx.now.store_ms.saturating_sub(entry.last_command_ms.load(Ordering::Relaxed));
         if entry.local.is_none() {
             put_stat(out, format_args!("{id}:UDP"), "UDP");

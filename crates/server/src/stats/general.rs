@@ -107,15 +107,19 @@ fn write_traffic(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "conn_yields", yields);
 }
 
-/// Names of what this node does not have.
+/// Names of what this node does not have, and the figures of `watch` among them.
 fn write_internals(engine: &Engine, out: &mut Vec<u8>) {
     zeros(out, &["hash_power_level", "hash_bytes", "hash_is_expanding"]);
     zeros(out, &["slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_inline_reclaim"]);
     zeros(out, &["slab_reassign_busy_items", "slab_reassign_busy_deletes", "slab_reassign_busy_nomem"]);
     zeros(out, &["slab_reassign_last_busy_status", "slab_reassign_running", "slabs_moved"]);
     zeros(out, &["lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles", "malloc_fails"]);
-    zeros(out, &["log_worker_dropped", "log_worker_written", "log_watcher_skipped", "log_watcher_sent"]);
-    zeros(out, &["log_watchers"]);
+    let counters = &engine.watch.counters;
+    put_stat(out, "log_worker_dropped", load(&counters.dropped));
+    put_stat(out, "log_worker_written", load(&counters.written));
+    put_stat(out, "log_watcher_skipped", load(&counters.skipped));
+    put_stat(out, "log_watcher_sent", load(&counters.sent));
+    put_stat(out, "log_watchers", engine.watch.count());
     write_tls(engine, out);
     zeros(out, &["unexpected_napi_ids", "round_robin_fallback"]);
 }

@@ -80,7 +80,11 @@ fn write_fixed(engine: &Engine, out: &mut Vec<u8>) {
         put_stat(out, name, value);
     }
     put_stat(out, "idle_timeout", engine.options.idle_timeout.map_or(0, |timeout| timeout.as_secs()));
-    for (name, value) in AFTER_IDLE {
+    put_stat(out, "watcher_logbuf_size", engine.options.watcher_log_len.0);
+    put_stat(out, "worker_logbuf_size", engine.options.worker_log_len.0);
+    put_stat(out, "read_buf_mem_limit", 0);
+    put_stat(out, "track_sizes", yes_no(engine.options.track_sizes));
+    for (name, value) in AFTER_SIZES {
         put_stat(out, name, value);
     }
     write_tls(engine, out);
@@ -151,13 +155,7 @@ const BEFORE_IDLE: [(&str, &str); 9] = [
     ("temporary_ttl", "61"),
 ];
 
-const AFTER_IDLE: [(&str, &str); 5] = [
-    ("watcher_logbuf_size", "262144"),
-    ("worker_logbuf_size", "65536"),
-    ("read_buf_mem_limit", "0"),
-    ("track_sizes", "no"),
-    ("inline_ascii_response", "no"),
-];
+const AFTER_SIZES: [(&str, &str); 1] = [("inline_ascii_response", "no")];
 
 const AFTER_TLS: [(&str, &str); 2] = [("num_napi_ids", "(null)"), ("memory_file", "(null)")];
 

@@ -6,8 +6,8 @@
 //! otherwise, a second `----` is followed by the reason, and lines with its answer.
 
 mod capable;
-mod frames;
-mod judge;
+pub(super) mod frames;
+pub(super) mod judge;
 mod memory;
 
 use std::fmt::Write as _;

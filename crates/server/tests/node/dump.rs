@@ -4,6 +4,7 @@ use doled_server::ServerOptions;
 use doled_server::clock::Start;
 use doled_server::engine::{Context, Engine};
 use doled_server::session::Session;
+use doled_server::watch::Log;
 use net::Next;
 use net::limits::OUTPUT_HIGH;
 use stdx::{ByteSize, LeaseTime};
@@ -20,8 +21,14 @@ fn a_dump_goes_on_over_many_turns_and_others_work_in_between() {
     let options = ServerOptions { memory: ByteSize::mib(64), threads: 1, ..ServerOptions::default() };
     let engine = Engine::new(options, None, start, 1);
     let now = LeaseTime::from_millis(0);
-    let cx =
-        Context { engine: &engine, counters: &engine.counters[0], now: start.when(now), read_clock: &|| now };
+    let log = Log::new(1 << 16);
+    let cx = Context {
+        engine: &engine,
+        counters: &engine.counters[0],
+        now: start.when(now),
+        read_clock: &|| now,
+        log: &log,
+    };
     let mut writer = Session::new(false);
     let key = |number: usize| format!("{number:0>100}");
     let mut out = Vec::new();

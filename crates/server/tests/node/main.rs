@@ -16,3 +16,4 @@ mod script;
 mod scripts;
 mod sockets;
 mod udp;
+mod watch;

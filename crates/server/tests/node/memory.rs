@@ -9,6 +9,7 @@ use doled_server::clock::{Now, Start};
 use doled_server::engine::{Context, Engine};
 use doled_server::managed::Managed;
 use doled_server::session::Session;
+use doled_server::watch::Log;
 use doled_server::{ManagedOptions, ServerOptions};
 use net::Next;
 use proto::{ClusterId, Incarnation};
@@ -161,11 +162,13 @@ impl World {
             let (now, late) = (self.now.get(), self.late.get());
             let late = u64::try_from(late.as_nanos()).unwrap();
             let read_clock = || LeaseTime { boot: now.boot + late, raw: now.raw + late };
+            let log = Log::new(1 << 16);
             let cx = Context {
                 engine: &self.engine,
                 counters: &self.engine.counters[0],
                 now: start_of(now),
                 read_clock: &read_clock,
+                log: &log,
             };
             conn.deliver(&cx, output);
         }
@@ -219,6 +222,7 @@ fn options(script: &Script) -> ServerOptions {
                 std::fs::write(&path, users.replace(',', "\n")).unwrap();
                 options.auth_file = Some(doled_server::AuthFile::open(&path).unwrap());
             }
+            ("no-watch", _) => options.watch_enabled = false,
             ("no-flush", _) => options.flush_enabled = false,
             ("no-evict", _) => options.evict = false,
             ("memory", size) => options.memory = size.parse().unwrap(),

@@ -6,6 +6,7 @@ use doled_server::ServerOptions;
 use doled_server::clock::Start;
 use doled_server::engine::{Context, Engine};
 use doled_server::session::Session;
+use doled_server::watch::Log;
 use net::{Next, Received};
 use stdx::{ByteSize, LeaseTime, Prng};
 
@@ -24,11 +25,13 @@ fn engine() -> Engine {
 /// One turn: what a worker's session answers to what was received.
 fn turn(engine: &Engine, worker: usize, session: &mut Session, input: &[u8], out: &mut Vec<u8>) -> Received {
     let now = LeaseTime::from_millis(1_000);
+    let log = Log::new(1 << 16);
     let cx = Context {
         engine,
         counters: &engine.counters[worker],
         now: Start::at(LeaseTime::from_millis(0), UNIX_START_MS).when(now),
         read_clock: &|| now,
+        log: &log,
     };
     session.handle(&cx, input, out)
 }

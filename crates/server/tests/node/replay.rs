@@ -61,6 +61,8 @@ fn flags(script: &Script) -> Option<Vec<String>> {
     for word in script.options.iter().flat_map(|line| line.split(' ')) {
         match word.split_once('=').unwrap_or((word, "")) {
             ("item-size", size) => flags.extend(["-I".to_owned(), size.to_owned()]),
+            ("no-watch", _) => flags.push("-W".to_owned()),
+            ("no-dump", _) => flags.push("-X".to_owned()),
             ("no-flush", _) => flags.push("-F".to_owned()),
             _ => return None,
         }

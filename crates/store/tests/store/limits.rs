@@ -1,6 +1,6 @@
 //! Memory limits: what is refused, what is evicted, and that the sum is kept.
 
-use doled_store::limits::MEMCACHED_ITEM_OVERHEAD;
+use doled_store::limits::{EVICTED_COUNT_MAX, MEMCACHED_ITEM_OVERHEAD};
 use doled_store::{Put, PutError};
 use stdx::{ByteSize, Prng};
 
@@ -25,6 +25,30 @@ fn memory_below_one_item_refuses_it() {
             assert!(store.stats().out_of_memory > 0);
         }
     }
+}
+
+#[test]
+fn what_is_evicted_is_remembered_while_that_is_wanted() {
+    let store = store(ByteSize::mib(2), true);
+    let fill = |from: u64| {
+        for n in from..from + 20_000 {
+            set(&store, format!("key{n}").as_bytes(), n, &[1; 300]).expect("there is room for one");
+        }
+    };
+    fill(0);
+    assert_eq!(store.take_evicted(), (Vec::new(), 0), "nobody wanted it");
+    store.note_evicted(true);
+    let before = store.stats().evictions;
+    fill(100_000);
+    let (items, lost) = store.take_evicted();
+    assert_eq!(items.len(), EVICTED_COUNT_MAX);
+    assert_eq!(items.len() as u64 + lost, store.stats().evictions - before);
+    for item in &items {
+        assert!(item.key.starts_with(b"key") && item.value_len == 300 && item.exptime_ms == 0);
+    }
+    store.note_evicted(false);
+    fill(200_000);
+    assert_eq!(store.take_evicted(), (Vec::new(), 0));
 }
 
 /// Fills a store with values of mixed sizes, overwriting and deleting, and returns how many writes failed.

@@ -8,6 +8,7 @@ use super::{Refusal, change};
 use crate::engine::Context;
 use crate::exptime::to_store_ms;
 use crate::session::arith::{Addition, NoSum, add, count_miss};
+use crate::watch::events::{self, Stored};
 
 /// memcached's texts where there is no memory.
 const NO_MEMORY_SUM: &[u8] = b"Out of memory incrementing value";
@@ -48,8 +49,14 @@ fn create(
     };
     let put = Put { exptime_ms: to_store_ms(i64::from(exptime), &cx.now), ..Put::default() };
     let digits = Digits::new(arith.initial);
-    guard
-        .put(key, cx.now.store_ms, &put, digits.len(), |bytes, _| bytes.copy_from_slice(&digits))
-        .map(|cas| (arith.initial, cas))
-        .map_err(|_| Refusal::out_of_memory(NO_MEMORY_NEW))
+    let stored =
+        guard.put(key, cx.now.store_ms, &put, digits.len(), |bytes, _| bytes.copy_from_slice(&digits));
+    events::look_up_missing(cx, key.bytes);
+    events::store(cx, key.bytes, || Stored {
+        status: if stored.is_ok() { "stored" } else { "no_memory" },
+        command: "add",
+        exptime_ms: put.exptime_ms,
+        value_len: digits.len(),
+    });
+    stored.map(|cas| (arith.initial, cas)).map_err(|_| Refusal::out_of_memory(NO_MEMORY_NEW))
 }

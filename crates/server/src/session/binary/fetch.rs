@@ -6,12 +6,15 @@ use store::ItemView;
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::session::get::{count_get, count_touch};
+use crate::watch::events;
 
 pub(super) fn get(cx: &Context<'_>, request: &Request<'_>, with_key: bool, out: &mut Vec<u8>) {
     cx.counters.cmd_get.count();
     let found = cx.engine.store.get(mutation::hashed(request.key), cx.now.store_ms, true, |item| {
         put_item(request.echo, with_key, &item, out);
+        item.value.len()
     });
+    events::fetch(cx, request.key, found);
     count_get(cx, found.err());
     if found.is_err() {
         put_miss(request, with_key, out);
@@ -48,6 +51,7 @@ fn touch_item(
     let now_ms = cx.now.store_ms;
     let exptime_ms = to_store_ms(i64::from(exptime), &cx.now);
     let found = super::change(cx, request, |guard, key| {
+        events::look_up(cx, guard, key);
         read(guard.find(key, now_ms).map_err(|_| Status::NotFound)?);
         if is_fetch {
             guard.bump(key, now_ms);

@@ -8,6 +8,7 @@ use doled_server::engine::{Context, Engine};
 use doled_server::managed::Managed;
 use doled_server::options::Protocol;
 use doled_server::session::Session;
+use doled_server::watch::Log;
 use doled_server::{Credentials, ManagedOptions, ServerOptions};
 use net::Next;
 use proto::Incarnation;
@@ -90,11 +91,13 @@ impl World {
         let conn = self.conns.entry(name.to_owned()).or_default();
         let now = self.now.get();
         let read_clock = || now;
+        let log = Log::new(1 << 16);
         let cx = Context {
             engine: &self.engine,
             counters: &self.engine.counters[0],
             now: self.start.when(now),
             read_clock: &read_clock,
+            log: &log,
         };
         let mut rest = bytes;
         while !rest.is_empty() && !conn.is_closed {
