@@ -15,5 +15,6 @@ mod replay;
 mod script;
 mod scripts;
 mod sockets;
+mod tls;
 mod udp;
 mod watch;
