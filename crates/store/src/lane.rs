@@ -66,7 +66,7 @@ impl Heap {
             let mut pool = self.pool();
             pool.collect(&self.readers, &self.segments, &self.arena);
             if lane.victim.is_none() && !wanted.moving {
-                let id = pool.pick_half_dead(now_ms, &self.segments);
+                let id = pool.pick_nearly_dead(now_ms, &self.segments);
                 lane.victim = id.map(|id| Victim { id, aim: Aim::Clean, at: 0, moved: 0, left: 0 });
             }
             let id = pool.take(wanted.moving, &self.segments, &self.arena)?;

@@ -34,11 +34,21 @@ pub(crate) const SEGMENTS_FOR_CLASSES: u64 = 512;
 /// look goes on behind them.
 pub(crate) const SCAN_WINDOW: usize = 1024;
 
-/// A segment is cleaned before anything is evicted when one in so many of its bytes is dead.
-pub(crate) const CLEAN_SHARE: u32 = 8;
+/// Shares of dead bytes are given in so many parts of a segment.
+pub(crate) const DEAD_PARTS: u32 = 24;
+
+/// A segment is cleaned before anything is evicted when this much of it is dead.
+pub(crate) const CLEAN_SHARE: u32 = 3;
 
 /// The same where nothing may be evicted.
-pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 24;
+pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 1;
+
+/// The same for the small queue while it is short: its order matters more than its holes.
+pub(crate) const CLEAN_SHARE_SHORT: u32 = 12;
+
+/// A segment is cleaned before new memory is touched when this much of it is dead: then a few items that are
+/// overwritten all the time stay in little memory (some three times their size), and little has to be copied.
+pub(crate) const CLEAN_SHARE_EARLY: u32 = 21;
 
 /// Tries for the lock of a bucket whose item is in the way; then the item stays for this time.
 pub(crate) const LOCK_TRIES: usize = 200;

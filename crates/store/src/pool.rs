@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use crate::arena::{Arena, Block};
 use crate::index::Run;
 use crate::limits::{
-    CLEAN_SHARE, CLEAN_SHARE_NO_EVICT, SCAN_WINDOW, SHARE_WHOLE, SWEEP_PAUSE_MS, YOUNG_SHARE,
+    CLEAN_SHARE, CLEAN_SHARE_EARLY, CLEAN_SHARE_NO_EVICT, CLEAN_SHARE_SHORT, DEAD_PARTS, SCAN_WINDOW,
+    SHARE_WHOLE, SWEEP_PAUSE_MS, YOUNG_SHARE,
 };
 use crate::lines::LinePool;
 use crate::readers::Readers;
@@ -83,8 +84,6 @@ struct Sweep {
     next_ms: u64,
     wipes: u64,
 }
-
-const HALF: u32 = 2;
 
 /// What to look at to get room.
 #[derive(Clone, Copy, Debug)]
@@ -336,8 +335,7 @@ impl Pool {
         let shares = match small_share {
             None => [CLEAN_SHARE_NO_EVICT; 2],
             Some(_) if small > main => [CLEAN_SHARE; 2],
-            // While the small queue is short, its order matters more than its holes.
-            Some(_) => [HALF, CLEAN_SHARE],
+            Some(_) => [CLEAN_SHARE_SHORT, CLEAN_SHARE],
         };
         let pick = match (self.find_dead(now_ms, shares, segments), small_share) {
             (Some(id), _) => Pick::Segment { id, aim: Aim::Clean },
@@ -350,10 +348,9 @@ impl Pool {
         Some(pick)
     }
 
-    /// A segment that is expired or half dead; marked as taken. Asked for before new memory is touched, so that
-    /// a few items that are overwritten all the time stay in little memory.
-    pub(crate) fn pick_half_dead(&mut self, now_ms: u64, segments: &Segments) -> Option<u32> {
-        let id = self.find_dead(now_ms, [HALF; 2], segments)?;
+    /// A segment that is expired or nearly all dead, to be cleaned before new memory is touched; marked as taken.
+    pub(crate) fn pick_nearly_dead(&mut self, now_ms: u64, segments: &Segments) -> Option<u32> {
+        let id = self.find_dead(now_ms, [CLEAN_SHARE_EARLY; 2], segments)?;
         self.mark_taken(id, segments);
         Some(id)
     }
@@ -369,7 +366,7 @@ impl Pool {
     }
 
     /// A segment of the next window whose items are all expired, or else the one with most dead bytes.
-    /// Of each kind, one of so many bytes must be dead.
+    /// Of each kind, so many [`DEAD_PARTS`] of it must be dead.
     fn find_dead(&mut self, now_ms: u64, shares: [u32; 2], segments: &Segments) -> Option<u32> {
         let mut best = None;
         for _ in 0..SCAN_WINDOW.min(self.states.len()) {
@@ -389,7 +386,7 @@ impl Pool {
                 return Some(id);
             }
             let share = shares[segment.kind() as usize];
-            if dead >= (used / share).max(1) && best.is_none_or(|(most, _)| dead > most) {
+            if dead > 0 && dead >= used / DEAD_PARTS * share && best.is_none_or(|(most, _)| dead > most) {
                 best = Some((dead, id));
             }
         }
