@@ -263,7 +263,7 @@ impl BucketGuard<'_> {
             cas: if seq.is_some() { None } else { Some(item.cas) },
             marks: item.marks,
         };
-        let brought = Brought { seq };
+        let brought = Brought { seq, used: None };
         self.put_brought(key, now_ms, &put, brought, item.value.len(), |bytes, _| {
             bytes.copy_from_slice(item.value);
         })?;

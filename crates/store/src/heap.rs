@@ -56,12 +56,11 @@ pub(crate) struct Held<'a> {
 const COUNTERS_COUNT: usize = 16;
 
 impl Heap {
-    pub(crate) fn new(options: &StoreOptions) -> Self {
+    pub(crate) fn new(options: &StoreOptions, start: u64) -> Self {
         let memory = options.memory.0;
         let segments = Segments::new(options.memory);
         let segment_count = memory / segments.segment_len as u64;
         let lane_count = (segment_count / SEGMENTS_PER_LANE).clamp(1, LANE_COUNT_MAX as u64);
-        let start = options.seed >> 24;
         let heap = Self {
             arena: Arena::new(),
             readers: Readers::new(),
@@ -89,6 +88,10 @@ impl Heap {
 
     pub(crate) fn lane(&self, bucket: usize) -> MutexGuard<'_, Lane> {
         self.lanes[bucket % self.lanes.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lane_count(&self) -> usize {
+        self.lanes.len()
     }
 
     pub(crate) fn counters(&self, bucket: usize) -> &Counters {

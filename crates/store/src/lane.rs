@@ -97,6 +97,13 @@ impl Heap {
         self.segments.of(at).writers.fetch_sub(1, Ordering::Release);
     }
 
+    /// Closes all open segments of a lane.
+    pub(crate) fn seal_open(&self, lane: &mut Lane) {
+        for (kind, classes) in [Kind::Small, Kind::Main].into_iter().zip(&mut lane.open) {
+            classes.iter_mut().filter_map(Option::take).for_each(|open| self.seal(open, kind));
+        }
+    }
+
     fn seal(&self, open: Open, kind: Kind) {
         self.segments.get(open.id).used.store(open.used as u32, Ordering::Relaxed);
         self.pool().seal(open.id, kind, &self.segments);

@@ -28,6 +28,7 @@ mod readers;
 mod record;
 mod rights;
 mod room;
+mod save;
 mod segments;
 pub mod stats;
 mod store;
@@ -36,6 +37,7 @@ mod sync;
 pub use evicted::Evicted;
 pub use export::{Change, ExportError, ExportId, Exported};
 pub use item::{Absent, ItemView, Key, Marks, Put, PutError, Sought};
+pub use save::{Numbering, Saved};
 pub use stats::StoreStats;
 pub use store::{BucketGuard, Store, StoreOptions};
 

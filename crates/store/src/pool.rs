@@ -355,6 +355,13 @@ impl Pool {
         Some(id)
     }
 
+    /// The oldest segment of a kind that nobody writes to; marked as taken.
+    pub(crate) fn take_oldest(&mut self, kind: Kind, segments: &Segments) -> Option<u32> {
+        let (id, _) = self.oldest(kind, segments)?;
+        self.mark_taken(id, segments);
+        Some(id)
+    }
+
     fn mark_taken(&mut self, id: u32, segments: &Segments) {
         self.states[id as usize] = State::Taken;
         self.sealed_counts[segments.get(id).kind() as usize] -= 1;

@@ -12,6 +12,7 @@ use crate::lane::{Lane, Wanted};
 use crate::limits::KEY_LEN_MAX;
 use crate::pool::Large;
 use crate::record::{Draft, INLINE_LEN_MAX, Shape, exptime_to_steps};
+use crate::segments::Kind;
 use crate::store::BucketGuard;
 
 /// What an item that comes from elsewhere brings along.
@@ -19,6 +20,16 @@ use crate::store::BucketGuard;
 pub(crate) struct Brought {
     /// Its write sequence number, above the bucket's floor and no other item's; `None`: the next one.
     pub(crate) seq: Option<u64>,
+    /// What eviction knows of it; `None`: it is new.
+    pub(crate) used: Option<Use>,
+}
+
+/// How an item was used before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Use {
+    pub(crate) kind: Kind,
+    pub(crate) frequency: u32,
+    pub(crate) last_access_ms: u64,
 }
 
 /// Space for one item that is not in the index yet. Dropped unused, it is given back.
@@ -73,7 +84,7 @@ impl<'a> BucketGuard<'a> {
         }
         let heap = &self.store.heap;
         let stored = self.find_slot(key, now_ms).and_then(|slot| {
-            let space = self.space(key, now_ms, put, value_len, slot)?;
+            let space = self.space(key, now_ms, put, brought, value_len, slot)?;
             Some(self.write(key, now_ms, put, brought, space, slot, fill))
         });
         self.note(key.hash);
@@ -157,6 +168,7 @@ impl<'a> BucketGuard<'a> {
         key: Key<'_>,
         now_ms: u64,
         put: &Put,
+        brought: Brought,
         value_len: usize,
         slot: Slot,
     ) -> Option<Space<'a>> {
@@ -167,6 +179,7 @@ impl<'a> BucketGuard<'a> {
         let keep = slot.old().map(|found| found.at);
         let kind = match keep {
             Some(at) => heap.segments.of(at).kind(),
+            None if let Some(used) = brought.used => used.kind,
             None => heap.queue_for(key.hash),
         };
         let mut lane = heap.lane(self.index);
@@ -201,7 +214,9 @@ impl<'a> BucketGuard<'a> {
         let old = slot.old().map(|found| (found, slots.record(found)));
         let live = old.filter(|(_, record)| heap.absent(self.bucket(), *record, now_ms).is_none());
         let frequency = live.map_or(0, |(_, record)| record.frequency());
-        let value = space.draft.fill(key.bytes, put, frequency, now_ms);
+        let (frequency, last_access_ms) =
+            brought.used.map_or((frequency, now_ms), |used| (used.frequency, used.last_access_ms));
+        let value = space.draft.fill(key.bytes, put, frequency, now_ms, last_access_ms);
         fill(value, live.map(|(_, record)| record.view(self.index, now_ms)));
         let seq = brought.seq.unwrap_or(self.writes.seq.get() + 1);
         self.writes.seq.set(self.writes.seq.get().max(seq));

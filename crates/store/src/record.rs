@@ -21,7 +21,8 @@ use crate::limits::EXPTIME_STEP_MS;
 const HEADER_LEN: usize = 16;
 const BLOCK_LEN: usize = 16;
 const LARGE: u64 = 0xffff;
-const SEQ_MASK: u64 = (1 << 48) - 1;
+/// Write sequence numbers are not above this.
+pub(crate) const SEQ_MASK: u64 = (1 << 48) - 1;
 
 /// Longest value that lies in its record.
 pub(crate) const INLINE_LEN_MAX: usize = LARGE as usize - 1;
@@ -162,6 +163,11 @@ impl<'a> Record<'a> {
         shape.large.then(|| Block { address: self.u64_at(at), len: self.u64_at(at + 8) })
     }
 
+    /// True when its cas does not come from its seq.
+    pub(crate) fn has_own_cas(self) -> bool {
+        self.facts_field().load(Ordering::Relaxed) & HAS_CAS != 0
+    }
+
     pub(crate) fn frequency(self) -> u32 {
         self.facts_field().load(Ordering::Relaxed) >> 16 & FREQUENCY_MAX
     }
@@ -279,10 +285,17 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes everything but the value and the seq; returns where the value goes.
-    pub(crate) fn fill(&mut self, key: &[u8], put: &Put, frequency: u32, now_ms: u64) -> &mut [u8] {
+    pub(crate) fn fill(
+        &mut self,
+        key: &[u8],
+        put: &Put,
+        frequency: u32,
+        now_ms: u64,
+        last_access_ms: u64,
+    ) -> &mut [u8] {
         self.atomics(
             exptime_to_steps(put.exptime_ms, now_ms),
-            self.shape.facts | frequency << 16 | seconds(now_ms),
+            self.shape.facts | frequency << 16 | seconds(last_access_ms),
         );
         let mut at = HEADER_LEN;
         if put.flags != 0 {

@@ -151,7 +151,7 @@ impl Heap {
         self.finish(lane, victim, used);
     }
 
-    fn finish(&self, lane: &mut Lane, victim: Victim, used: usize) {
+    pub(crate) fn finish(&self, lane: &mut Lane, victim: Victim, used: usize) {
         let segment = self.segments.get(victim.id);
         if victim.aim == Aim::Evict {
             lane.pressure = if victim.moved > used / 8 * 7 { lane.pressure + 1 } else { 0 };

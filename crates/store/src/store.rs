@@ -32,12 +32,22 @@ pub struct StoreOptions {
 pub struct Store {
     pub(crate) heap: Heap,
     item_size_max: u64,
+    /// Write sequence numbers are above this.
+    pub(crate) start: u64,
 }
+
+/// Numbers start at most here: 2^47 are left to each bucket.
+pub(crate) const START_MAX: u64 = u64::MAX >> SEED_SHIFT;
+const SEED_SHIFT: u32 = 24;
 
 impl Store {
     /// An empty store.
     pub fn new(options: &StoreOptions) -> Self {
-        Self { heap: Heap::new(options), item_size_max: options.item_size_max.0 }
+        Self::starting_at(options, options.seed >> SEED_SHIFT)
+    }
+
+    pub(crate) fn starting_at(options: &StoreOptions, start: u64) -> Self {
+        Self { heap: Heap::new(options, start), item_size_max: options.item_size_max.0, start }
     }
 
     /// Looks a key up and hands its item to `read`, without a lock. `bump`: count it as a use, for eviction;

@@ -5,4 +5,5 @@ mod export;
 mod harness;
 mod limits;
 mod model;
+mod save;
 mod stress;
