@@ -16,6 +16,7 @@ mod process;
 mod sasl;
 mod tls;
 
+use std::ffi::c_int;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use clap::Parser;
 use proto::control::Life;
 use proto::{ClusterId, Incarnation};
 use server::{AuthFile, Leased, ManagedOptions, Node, Tls};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use stdx::clock;
 
@@ -92,7 +93,8 @@ fn print_about(args: &ServeArgs, started: Started) {
 
 fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     let flags = &args.memcached;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP]).context("register signal handlers")?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGXFSZ]).context("register signal handlers")?;
     if flags.verbose > 0 {
         asked.notes.iter().for_each(|note| eprintln!("doled: without meaning here: {note}"));
     }
@@ -108,8 +110,13 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     }
     let stop = node.stop_handle();
     std::thread::spawn(move || {
+        match wait_for_end(&mut signals, &read_again) {
+            SIGUSR1 => stop.stop_gracefully(),
+            _ => stop.stop(),
+        }
+        // Whoever asks again does not want to wait for a disk.
         wait_for_end(&mut signals, &read_again);
-        stop.stop();
+        std::process::exit(1);
     });
     files::write_ports(node.addresses(), node.udp_addresses())?;
     let guarded = args.guarded_incarnation.is_some();
@@ -124,15 +131,19 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns when the node should end. Every end is graceful, so USR1 is like the others; HUP asks to read files
-/// again.
-fn wait_for_end(signals: &mut Signals, files: &ReadAgain) {
+/// Returns the signal by which the node should end. HUP asks to read files again. XFSZ is caught so that a file
+/// which may not grow is an error and not the end.
+fn wait_for_end(signals: &mut Signals, files: &ReadAgain) -> c_int {
     for signal in signals.forever() {
-        if signal != SIGHUP {
-            return;
+        if !matches!(signal, SIGHUP | SIGXFSZ) {
+            return signal;
+        }
+        if signal == SIGXFSZ {
+            continue;
         }
         files.read();
     }
+    SIGTERM
 }
 
 /// Files that HUP asks to read again.

@@ -16,7 +16,8 @@ const _: () = assert!(ALWAYS_EXPIRED_MS < STORE_CLOCK_START_MS);
 pub struct Now {
     /// For leases and deadlines.
     pub lease: LeaseTime,
-    /// The store's clock: milliseconds since the process started, plus [`STORE_CLOCK_START_MS`].
+    /// The store's clock: milliseconds since the process started, plus [`STORE_CLOCK_START_MS`]; after a warm
+    /// restart it goes on, with the time in between.
     pub store_ms: u64,
     /// Unix time at which the store's clock was zero, in milliseconds.
     pub unix_start_ms: u64,
@@ -36,6 +37,8 @@ impl Now {
 pub struct Start {
     lease: LeaseTime,
     unix_start_ms: u64,
+    /// What the store's clock showed then.
+    store_ms: u64,
 }
 
 impl Start {
@@ -46,7 +49,12 @@ impl Start {
 
     /// Starts at given readings, for tests.
     pub fn at(lease: LeaseTime, unix_ms: u64) -> Self {
-        Self { lease, unix_start_ms: unix_ms.saturating_sub(STORE_CLOCK_START_MS) }
+        Self::resumed(lease, unix_ms, STORE_CLOCK_START_MS)
+    }
+
+    /// Starts at given readings, with a store's clock that goes on where another process's was.
+    pub(crate) fn resumed(lease: LeaseTime, unix_ms: u64, store_ms: u64) -> Self {
+        Self { lease, unix_start_ms: unix_ms.saturating_sub(store_ms), store_ms }
     }
 
     /// What a reading of the clocks means to this node.
@@ -54,7 +62,7 @@ impl Start {
     pub fn when(&self, lease: LeaseTime) -> Now {
         Now {
             lease,
-            store_ms: STORE_CLOCK_START_MS + lease.boot.saturating_sub(self.lease.boot) / 1_000_000,
+            store_ms: self.store_ms + lease.boot.saturating_sub(self.lease.boot) / 1_000_000,
             unix_start_ms: self.unix_start_ms,
         }
     }

@@ -81,12 +81,17 @@ pub struct Context<'a> {
 impl Engine {
     /// A node without items. `managed`: see [`Managed::new`].
     pub fn new(options: ServerOptions, managed: Option<Managed>, start: Start, seed: u64) -> Self {
-        let store = Store::new(&StoreOptions {
-            memory: options.memory,
-            item_size_max: options.item_size_max,
-            evict: options.evict,
-            seed,
-        });
+        let store = Store::new(&store_options(&options, seed));
+        Self::with_store(options, managed, start, store)
+    }
+
+    /// A node with these items, by whose clock it starts.
+    pub(crate) fn with_store(
+        options: ServerOptions,
+        managed: Option<Managed>,
+        start: Start,
+        store: Store,
+    ) -> Self {
         let writers = options.threads.max(1) + usize::from(!options.udp.is_empty());
         let watch = Watch::default();
         watch.set_verbosity(options.verbosity.into());
@@ -134,6 +139,10 @@ impl Engine {
         let add = |sum: u64| Some(sum + seconds * 1000).filter(|sum| *sum <= DEBUG_TIME_MAX_S * 1000);
         seconds <= DEBUG_TIME_MAX_S
             && self.debug_time_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn set_memory_mib(&self, mib: u64) {
@@ -184,4 +193,9 @@ impl Engine {
             |worker: usize| mailboxes.get(worker).is_some_and(|mailbox| mailbox.post(WatchNews).is_ok());
         self.watch.distribute(log, wake);
     }
+}
+
+/// What a node's store is like; see [`StoreOptions::seed`].
+pub(crate) fn store_options(options: &ServerOptions, seed: u64) -> StoreOptions {
+    StoreOptions { memory: options.memory, item_size_max: options.item_size_max, evict: options.evict, seed }
 }

@@ -19,6 +19,7 @@ pub mod limits;
 mod lock_file;
 mod log;
 pub mod managed;
+mod memory_file;
 mod node;
 pub mod options;
 pub mod session;
@@ -32,6 +33,7 @@ pub mod watch;
 mod worker;
 
 pub use auth_file::{AuthContentError, AuthFile, AuthFileError};
+pub use memory_file::MemoryFileError;
 pub use node::{Node, StartError, StopReason};
 pub use options::{Discovery, Leased, ManagedOptions, Protocol, ServerOptions, UnixSocket};
 pub use session::{Credentials, CredentialsError};

@@ -84,6 +84,12 @@ pub const TLS_FILE_LEN_MAX: u64 = 1 << 20;
 /// make room.
 pub const TLS_SESSIONS_MAX: usize = 4096;
 
+/// Items are written to a memory file (`-e`) when their bytes sum up to this; the last one may exceed it.
+pub const MEMORY_FILE_FRAME_LEN: usize = 1 << 20;
+
+/// How long a stopping node writes items to its memory file; the rest is lost. What was used most comes first.
+pub const MEMORY_FILE_WRITE_BUDGET: Duration = Duration::from_secs(60);
+
 /// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
 /// life of the node, since no client waits so long.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);

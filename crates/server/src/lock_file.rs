@@ -64,7 +64,7 @@ impl LockFile {
 }
 
 /// This boot of the machine; zero where it can't be known, which proves nothing.
-fn boot_id() -> u128 {
+pub(crate) fn boot_id() -> u128 {
     let text = std::fs::read_to_string(BOOT_ID_PATH).unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).unwrap_or(0)

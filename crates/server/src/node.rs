@@ -16,10 +16,11 @@ use stdx::clock;
 
 use crate::clock::Start;
 use crate::control::Control;
-use crate::engine::{Engine, Network, WatchNews};
+use crate::engine::{Engine, Network, WatchNews, store_options};
 use crate::guardian::{self, GuardianGone};
 use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
+use crate::memory_file::{MemoryFile, MemoryFileError, Moment};
 use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
 use crate::tls::ListenerTls;
 use crate::udp;
@@ -38,6 +39,7 @@ pub struct Node {
     addresses: Vec<Address>,
     udp_addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    memory_file: Option<MemoryFile>,
     /// Held while the process lives.
     _lock: Option<LockFile>,
 }
@@ -101,6 +103,14 @@ pub enum StartError {
         /// What is missing.
         reason: String,
     },
+    /// Its items would be from a time before others owned its buckets.
+    #[error(
+        "-e (--memory-file): a managed node can't keep its items over a restart: it owns nothing when it starts"
+    )]
+    ManagedMemoryFile,
+    /// The file for the items.
+    #[error(transparent)]
+    MemoryFile(#[from] MemoryFileError),
     /// A leased node without managers.
     #[error("a leased node needs the address of at least one manager")]
     NoManagers,
@@ -121,14 +131,13 @@ impl Node {
         check_protocol(&options)?;
         check_udp(&options)?;
         let lock = take_lock(&options)?;
+        let memory_file = take_memory_file(&options)?;
         let (mut listeners, admin) = bind(&options)?;
         let udp_sockets =
             options.udp.iter().map(|&address| DatagramSocket::udp(address)).collect::<Result<Vec<_>, _>>()?;
         let udp_addresses: Vec<SocketAddr> = udp_sockets.iter().map(DatagramSocket::address).collect();
         let addresses: Vec<Address> = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let start = Start::now();
-        let managed = options.managed.as_ref().map(|managed| make_managed(managed, start));
-        let engine = Arc::new(Engine::new(options, managed, start, clock::random_u64()));
+        let engine = Arc::new(make_engine(options, memory_file.as_ref()));
         let control = match &engine.options.managed {
             Some(ManagedOptions::Leased(leased)) => {
                 let node = node_options(&engine, leased, lock.as_ref(), &addresses)?;
@@ -153,7 +162,7 @@ impl Node {
             control.start()?;
         }
         let admin = admin_address.as_ref().and_then(tcp);
-        Ok(Self { engine, workers, udp, control, addresses, udp_addresses, admin, _lock: lock })
+        Ok(Self { engine, workers, udp, control, addresses, udp_addresses, admin, memory_file, _lock: lock })
     }
 
     /// Where it listens, in the order of the options, the unix socket last.
@@ -197,7 +206,7 @@ impl Node {
     }
 
     /// Waits until the node is asked to stop, and stops it: everything owned is disowned at once and given
-    /// back to the manager, then the connections are flushed and closed.
+    /// back to the manager, then the connections are flushed and closed, and the items written, if asked for.
     pub fn wait(self) -> StopReason {
         let reason = self.engine.stop.wait();
         if let Some(control) = &self.control {
@@ -211,8 +220,37 @@ impl Node {
         if let Some(udp) = self.udp {
             udp.join();
         }
+        match self.memory_file {
+            Some(file) if reason == StopReason::Gracefully => file.save(&self.engine),
+            Some(file) => file.give_up(),
+            None => {}
+        }
         reason
     }
+}
+
+fn take_memory_file(options: &ServerOptions) -> Result<Option<MemoryFile>, StartError> {
+    if options.memory_file.is_some() && options.managed.is_some() {
+        return Err(StartError::ManagedMemoryFile);
+    }
+    Ok(options.memory_file.as_deref().map(MemoryFile::take).transpose()?)
+}
+
+/// With the items of an earlier process, if there are any.
+fn make_engine(options: ServerOptions, memory_file: Option<&MemoryFile>) -> Engine {
+    let seed = clock::random_u64();
+    let now = Moment::now();
+    let store_options = store_options(&options, seed);
+    if let Some(loaded) = memory_file.and_then(|file| file.load(&store_options, &now, options.verbosity > 0))
+    {
+        let start = Start::resumed(now.lease, now.unix_ms, loaded.store_ms);
+        let engine = Engine::with_store(options, None, start, loaded.store);
+        engine.flush.later(loaded.flush_at_ms);
+        return engine;
+    }
+    let start = Start::now();
+    let managed = options.managed.as_ref().map(|managed| make_managed(managed, start));
+    Engine::new(options, managed, start, seed)
 }
 
 fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {

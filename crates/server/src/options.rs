@@ -73,6 +73,8 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Those of `listen` with a rule of their own.
     pub listen_tls: Vec<(SocketAddr, ListenerTls)>,
+    /// Items are written there when the node ends gracefully, and taken back from there at the start (`-e`).
+    pub memory_file: Option<PathBuf>,
     /// `None`: a memcached. Else only owned buckets are served.
     pub managed: Option<ManagedOptions>,
 }
@@ -108,6 +110,7 @@ impl Default for ServerOptions {
             auth_file: None,
             tls: None,
             listen_tls: Vec::new(),
+            memory_file: None,
             managed: None,
         }
     }

@@ -7,6 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 pub enum StopReason {
     /// [`StopHandle::stop`] was called.
     Asked,
+    /// [`StopHandle::stop_gracefully`] was called, or a client sent `shutdown graceful`: the items go to the memory
+    /// file, if the node has one.
+    Gracefully,
     /// A client sent `shutdown`.
     Command,
 }
@@ -25,6 +28,11 @@ impl StopHandle {
     /// Asks; [`crate::Node::wait`] does it. Asking again changes nothing.
     pub fn stop(&self) {
         self.stop_for(StopReason::Asked);
+    }
+
+    /// Asks for an end after which the next start has the items, if the node has a memory file.
+    pub fn stop_gracefully(&self) {
+        self.stop_for(StopReason::Gracefully);
     }
 
     pub(crate) fn stop_for(&self, reason: StopReason) {

@@ -168,6 +168,11 @@ pub(super) struct MemcachedFlags {
     #[arg(short = 'Z', long)]
     pub(super) enable_ssl: bool,
 
+    /// Keep the items over a restart: written to FILE when the node ends by SIGUSR1 or "shutdown graceful", taken
+    /// back when it starts
+    #[arg(short = 'e', long, value_name = "FILE")]
+    pub(super) memory_file: Option<PathBuf>,
+
     /// Further options; see below
     #[arg(short = 'o', long, value_name = "WORD[=VALUE],...")]
     pub(super) extended: Vec<String>,

@@ -1,9 +1,8 @@
-//! memcached's flags that mean nothing here, or not yet: read so that command lines fit, hidden in the help.
+//! memcached's flags that mean nothing here: read so that command lines fit, hidden in the help.
 //!
-//! A flag that only tunes memcached's insides is accepted with a note. One that asks for something which a
-//! client or an operator would miss is refused.
+//! A flag that only tunes memcached's insides is accepted with a note.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 /// What each of them says.
@@ -28,16 +27,11 @@ pub(super) struct ForeignFlags {
     /// No cas
     #[arg(short = 'C', long, hide = true)]
     disable_cas: bool,
-
-    /// Warm restart
-    #[arg(short = 'e', long, value_name = "FILE", hide = true)]
-    memory_file: Option<String>,
 }
 
 impl ForeignFlags {
-    /// Refuses what is missed here; notes what means nothing.
+    /// Refuses values that cannot be; notes what means nothing.
     pub(super) fn check(&self, notes: &mut Vec<String>) -> Result<()> {
-        self.refuse()?;
         if let Some(factor) = self.slab_growth_factor {
             ensure!(factor > 1.0, "-f (--slab-growth-factor) {factor}: a number above 1");
         }
@@ -50,13 +44,5 @@ impl ForeignFlags {
         ];
         notes.extend(meaningless.iter().filter(|(given, _)| *given).map(|(_, note)| (*note).to_owned()));
         Ok(())
-    }
-
-    fn refuse(&self) -> Result<()> {
-        let missing = [(self.memory_file.is_some(), "-e (--memory-file): there are no warm restarts yet")];
-        match missing.iter().find(|(given, _)| *given) {
-            Some((_, refusal)) => bail!("{refusal}"),
-            None => Ok(()),
-        }
     }
 }

@@ -65,6 +65,7 @@ impl Asked {
             prefix_delimiter: flags.delimiter.as_deref().map(delimiter).transpose()?,
             debug_time_enabled: args.enable_debugtime,
             auth_file: auth_file(flags)?,
+            memory_file: memory_file(args)?,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
             ..defaults
         };
@@ -116,6 +117,16 @@ fn auth_file(flags: &MemcachedFlags) -> Result<Option<AuthFile>> {
     flags.auth_file.as_ref().map(open).transpose()
 }
 
+fn memory_file(args: &ServeArgs) -> Result<Option<PathBuf>> {
+    let path = args.memcached.memory_file.clone();
+    ensure!(
+        path.is_none() || !args.cluster.managed,
+        "-e (--memory-file) does not go with --managed: a node of a cluster owns nothing when it starts, so what it \
+         had before would be of no use"
+    );
+    Ok(path)
+}
+
 fn protocol(name: &str, is_text_only: bool) -> Result<Protocol> {
     match name {
         "auto" if is_text_only => Ok(Protocol::Ascii),
@@ -157,6 +168,7 @@ fn managed(args: &ServeArgs, listen: &[SocketAddr]) -> Result<Option<ManagedOpti
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use clap::Parser;
@@ -224,6 +236,7 @@ mod tests {
         check("--enable-debugtime", |o| o.debug_time_enabled);
         check("-B ascii", |o| o.protocol == Protocol::Ascii);
         check("--protocol=binary", |o| o.protocol == Protocol::Binary);
+        check("-e /f", |o| o.memory_file.as_deref() == Some(Path::new("/f")));
         check("-D /", |o| o.prefix_delimiter == Some(b'/'));
         check("-vvv", |o| o.verbosity == 3);
         check("-o idle_timeout=5 -o maxconns_fast,hashpower=20", |o| {
@@ -300,6 +313,7 @@ mod tests {
         refused("--foo", &["--foo"]);
         refused("-E", &["-E"]);
         refused("bar", &["bar"]);
+        refused("--managed --admin 127.0.0.1:0 -e /f", &["-e (--memory-file)", "--managed"]);
         refused("-D ab", &["-D \"ab\"", "one visible"]);
         refused("-S", &["-S (--enable-sasl)", "MEMCACHED_SASL_PWDB"]);
     }
@@ -318,7 +332,6 @@ mod tests {
         refused("-l btls:127.0.0.1", &["btls: and mtls: need TLS", "-Z"]);
         check("-l notls:127.0.0.1 -o ssl_chain_cert=/a", |o| o.tls.is_none());
         refused("-Y /no/such/file", &["-Y (--auth-file)", "/no/such/file"]);
-        refused("-e /f", &["-e (--memory-file)"]);
     }
 
     #[test]

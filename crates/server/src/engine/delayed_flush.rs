@@ -27,6 +27,11 @@ impl DelayedFlush {
         self.at_ms.store(at_ms, Ordering::Release);
     }
 
+    /// When it is due, on the store's clock; zero: there is none.
+    pub(crate) fn at_ms(&self) -> u64 {
+        self.at_ms.load(Ordering::Acquire)
+    }
+
     /// Called before requests are handled: does what is due.
     #[inline]
     pub(crate) fn run_due(&self, store: &Store, now_ms: u64) {

@@ -155,8 +155,12 @@ fn shutdown_node(cx: &Context<'_>, mode: ShutdownMode, line_len: usize, out: &mu
             out.extend_from_slice(text::INVALID_SHUTDOWN_MODE);
             Step::Done(line_len)
         }
-        ShutdownMode::Now | ShutdownMode::Graceful => {
+        ShutdownMode::Now => {
             cx.engine.stop.stop_for(StopReason::Command);
+            Step::Close(line_len)
+        }
+        ShutdownMode::Graceful => {
+            cx.engine.stop.stop_gracefully();
             Step::Close(line_len)
         }
     }
