@@ -89,8 +89,15 @@ impl World {
     }
 }
 
+/// So many times the rounds of a usual run, for a long one: `DOLED_STRESS=10 cargo test -p doled-store stress`.
+fn times() -> u64 {
+    let text = std::env::var("DOLED_STRESS").unwrap_or_else(|_| "1".to_owned());
+    text.parse().expect("DOLED_STRESS is a whole number")
+}
+
 #[track_caller]
 fn run(memory: ByteSize, writers: u64, readers: u64, rounds: u64, len_max: u64) {
+    let rounds = rounds * times();
     let world = World::new(memory);
     std::thread::scope(|scope| {
         let writing: Vec<_> = (0..writers)
