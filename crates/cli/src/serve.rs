@@ -61,6 +61,14 @@ pub(crate) fn started_as_memcached() -> Option<ServeArgs> {
     is_memcached.then(|| MemcachedCli::parse().args)
 }
 
+/// What a node would be started with under these flags, or the mistake in them. Nothing is started or written.
+pub fn check_serve_flags(words: &[String]) -> Result<server::ServerOptions, String> {
+    let words = std::iter::once(MEMCACHED).chain(words.iter().map(String::as_str));
+    let cli = MemcachedCli::try_parse_from(words).map_err(|error| error.to_string())?;
+    let asked = Asked::new(&cli.args, Started::AsDoled).map_err(|error| format!("{error:#}"))?;
+    Ok(asked.server)
+}
+
 /// Runs the node; a leased one under its guardian.
 pub(crate) fn run(args: &ServeArgs, started: Started) -> Result<ExitCode> {
     if args.memcached.version || args.memcached.license {

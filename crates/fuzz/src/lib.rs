@@ -8,6 +8,7 @@
 
 mod auth;
 mod codec;
+mod flags;
 mod input;
 mod map;
 mod replies;
@@ -34,4 +35,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store", run: store::run },
     Target { name: "codec", run: codec::run },
     Target { name: "map", run: map::run },
+    Target { name: "flags", run: flags::run },
 ];

@@ -43,7 +43,7 @@ macro_rules! replays {
     };
 }
 
-replays!(requests, replies, session, binary, auth, store, codec, map);
+replays!(requests, replies, session, binary, auth, store, codec, map, flags);
 
 #[test]
 fn the_corpora_stay_small() {
