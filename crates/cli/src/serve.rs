@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use proto::control::Life;
 use proto::{ClusterId, Incarnation};
-use server::{AuthFile, Leased, ManagedOptions, Node, Tls};
+use server::{AuthFile, Discovery, Leased, ManagedOptions, Node, Tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use stdx::clock;
@@ -110,7 +110,11 @@ fn serve(args: &ServeArgs, asked: Asked) -> Result<ExitCode> {
     if flags.lock_memory {
         process::lock_memory();
     }
-    let read_again = ReadAgain { auth_file: asked.server.auth_file.clone(), tls: asked.server.tls.clone() };
+    let read_again = ReadAgain {
+        auth_file: asked.server.auth_file.clone(),
+        discovery: asked.server.discovery.clone(),
+        tls: asked.server.tls.clone(),
+    };
     let node = Node::start(asked.server)?;
     if flags.verbose > 0 {
         node.addresses().iter().for_each(|address| eprintln!("doled: listening on {address}"));
@@ -158,6 +162,7 @@ fn wait_for_end(signals: &mut Signals, files: &ReadAgain) -> c_int {
 #[derive(Debug)]
 struct ReadAgain {
     auth_file: Option<AuthFile>,
+    discovery: Option<Discovery>,
     tls: Option<Tls>,
 }
 
@@ -165,6 +170,9 @@ impl ReadAgain {
     fn read(&self) {
         if let Some(Err(error)) = self.auth_file.as_ref().map(AuthFile::reload) {
             eprintln!("doled: -Y (--auth-file): the users stay as they were: {error}");
+        }
+        if let Some(Err(error)) = self.discovery.as_ref().map(Discovery::reload) {
+            eprintln!("doled: --discovery: the nodes stay as they were: {error}");
         }
         match self.tls.as_ref().map(Tls::reload) {
             None => {}

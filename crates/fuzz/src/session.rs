@@ -206,7 +206,7 @@ fn options(choice: u8) -> ServerOptions {
         flush_enabled: !is(4),
         dump_enabled: !is(4),
         prefix_delimiter: is(5).then_some(b'k'),
-        discovery: is(6).then(|| Discovery { version: 3, nodes: "a|1.2.3.4|5".to_owned() }),
+        discovery: is(6).then(|| Discovery::of(3, "a|1.2.3.4|5").expect("a list")),
         debug_time_enabled: !is(7),
         ..ServerOptions::default()
     }

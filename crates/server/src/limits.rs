@@ -90,6 +90,9 @@ pub const MEMORY_FILE_FRAME_LEN: usize = 1 << 20;
 /// How long a stopping node writes items to its memory file; the rest is lost. What was used most comes first.
 pub const MEMORY_FILE_WRITE_BUDGET: Duration = Duration::from_secs(60);
 
+/// Longest list of nodes for auto-discovery, in bytes, in a file or not; a longer one is refused.
+pub const DISCOVERY_LEN_MAX: u64 = 64 << 10;
+
 /// A creating command whose deadline is further ahead is refused as expired: its number belongs to another
 /// life of the node, since no client waits so long.
 pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);

@@ -25,7 +25,7 @@ use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
 use crate::tls::ListenerTls;
 use crate::udp;
 use crate::verbose;
-use crate::worker::{ADMIN_LISTENER, DATA_LISTENER, Worker};
+use crate::worker::{ADMIN_LISTENER, Worker, data_tag};
 
 pub use crate::stop::StopReason;
 
@@ -254,8 +254,13 @@ fn make_engine(options: ServerOptions, memory_file: Option<&MemoryFile>) -> Engi
 }
 
 fn check_protocol(options: &ServerOptions) -> Result<(), StartError> {
-    let is_binary_only = options.protocol == Protocol::Binary || options.sasl.is_some();
-    match options.protocol {
+    let own = options.listen_protocols.iter().map(|(_, protocol)| *protocol);
+    own.chain([options.protocol]).try_for_each(|protocol| check_one_protocol(options, protocol))
+}
+
+fn check_one_protocol(options: &ServerOptions, protocol: Protocol) -> Result<(), StartError> {
+    let is_binary_only = protocol == Protocol::Binary || options.sasl.is_some();
+    match protocol {
         _ if is_binary_only && options.auth_file.is_some() => Err(StartError::AuthBinary),
         _ if options.tls.is_some() && options.managed.is_some() => Err(StartError::ManagedTls),
         _ if options.auth_file.is_some() && options.managed.is_some() => Err(StartError::ManagedAuth),
@@ -298,14 +303,19 @@ fn bind(options: &ServerOptions) -> Result<(Vec<Listener>, Option<Listener>), St
     let mut listeners = Vec::new();
     for &address in &options.listen {
         let tls = listener_tls(options, address)?;
-        let listener = Listener::tcp(address, options.backlog, DATA_LISTENER)?;
+        let listener = Listener::tcp(address, options.backlog, data_tag(options.protocol_at(address)))?;
         listeners.push(match tls {
             Some(tls) => listener.with_tls(tls),
             None => listener,
         });
     }
     if let Some(socket) = &options.unix_socket {
-        listeners.push(Listener::unix(&socket.path, socket.mode, options.backlog, DATA_LISTENER)?);
+        listeners.push(Listener::unix(
+            &socket.path,
+            socket.mode,
+            options.backlog,
+            data_tag(options.protocol),
+        )?);
     }
     if listeners.is_empty() && options.udp.is_empty() {
         return Err(StartError::NothingToListenOn);

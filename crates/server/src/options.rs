@@ -8,6 +8,7 @@ use proto::{Incarnation, NodeId};
 use stdx::ByteSize;
 
 use crate::auth_file::AuthFile;
+use crate::discovery::Discovery;
 use crate::session::Credentials;
 use crate::tls::{ListenerTls, Tls};
 
@@ -36,6 +37,8 @@ pub struct ServerOptions {
     pub reject_when_full: bool,
     /// What connections may speak (`-B`).
     pub protocol: Protocol,
+    /// Those of `listen` and `udp` that speak something else.
+    pub listen_protocols: Vec<(SocketAddr, Protocol)>,
     /// Requests of one connection before others have their turn (`-R`), at least 1.
     pub requests_per_turn: usize,
     /// How much is said on standard error (`-v`).
@@ -93,6 +96,7 @@ impl Default for ServerOptions {
             max_connections: 1024,
             reject_when_full: true,
             protocol: Protocol::Auto,
+            listen_protocols: Vec::new(),
             requests_per_turn: crate::limits::REQUESTS_PER_TURN,
             verbosity: 0,
             idle_timeout: None,
@@ -127,14 +131,12 @@ pub enum Protocol {
     Binary,
 }
 
-/// The nodes that clients with auto-discovery shall use.
-#[derive(Clone, Debug)]
-pub struct Discovery {
-    /// Must grow with every change of the list: clients compare it.
-    pub version: u64,
-    /// `host|ip|port` for each node, separated by single spaces; an ip may be empty. No part may contain `|`,
-    /// white space or the letters `END`.
-    pub nodes: String,
+impl ServerOptions {
+    /// What is spoken at an address, as `listen` or `udp` names it.
+    pub(crate) fn protocol_at(&self, address: SocketAddr) -> Protocol {
+        let own = self.listen_protocols.iter().find(|(listed, _)| *listed == address);
+        own.map_or(self.protocol, |(_, protocol)| *protocol)
+    }
 }
 
 /// A unix socket to listen on.

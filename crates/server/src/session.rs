@@ -29,6 +29,7 @@ use proto::request::{Decoded, Request, Then, decode};
 
 use crate::engine::{Context, mutation};
 use crate::managed::{Claim, Refused};
+use crate::options::Protocol;
 use crate::stats::sizes::Sizes;
 use crate::verbose;
 use crate::watch::{Kinds, events};
@@ -57,6 +58,8 @@ pub struct Session {
     has_quit: bool,
     /// What the connection asked to watch, until its loop takes it.
     watch: Option<Kinds>,
+    /// What may be spoken, if the listener has a rule of its own.
+    protocol: Option<Protocol>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +104,12 @@ impl Session {
     /// A new connection. `admin`: on the listener where `own` and `disown` are understood.
     pub fn new(admin: bool) -> Self {
         Self { admin, ..Self::default() }
+    }
+
+    /// The same, on a listener that speaks something of its own.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol: Some(protocol), ..self }
     }
 
     /// Handles what was received, appending replies to `out`. Stops early when `out` is full or others should

@@ -14,6 +14,7 @@ use proto::limits::DATAGRAM_LEN_MAX;
 use stdx::clock;
 
 use crate::engine::{Context, Engine};
+use crate::options::Protocol;
 use crate::session::datagram;
 use crate::stats::connections::{Entry, number_of};
 
@@ -25,6 +26,8 @@ pub(crate) fn start(engine: &Arc<Engine>, sockets: Vec<DatagramSocket>) -> io::R
     for (index, entry) in entries.iter().enumerate() {
         engine.registry.enter(number, index, Arc::clone(entry));
     }
+    let protocols: Vec<Protocol> =
+        engine.options.udp.iter().map(|&address| engine.options.protocol_at(address)).collect();
     let engine = Arc::clone(engine);
     let mut buffer = Vec::new();
     let log = engine.new_log();
@@ -37,7 +40,7 @@ pub(crate) fn start(engine: &Arc<Engine>, sockets: Vec<DatagramSocket>) -> io::R
         let counters = &engine.counters[number];
         log.begin(engine.watch.wanted(), number_of(&engine, number, index));
         let cx = Context { engine: &engine, counters, now, read_clock: &clock::lease_now, log: &log };
-        datagram::answer(&cx, requests, &mut buffer, |message| send(id, message, outlet));
+        datagram::answer(&cx, protocols[index], requests, &mut buffer, |message| send(id, message, outlet));
         engine.flush_log(&log);
     })
 }

@@ -10,15 +10,30 @@ use stdx::clock;
 
 use crate::engine::{Context, Engine, WatchNews};
 use crate::log;
+use crate::options::Protocol;
 use crate::session::Session;
 use crate::stats::connections::{Entry, number_of};
 use crate::verbose;
 use crate::watch::{Kinds, Log, Watcher, events};
 
-/// The tag of data listeners.
-pub(crate) const DATA_LISTENER: u32 = 0;
 /// The tag of the admin listener.
 pub(crate) const ADMIN_LISTENER: u32 = 1;
+
+/// What data listeners speak, by their tags.
+const DATA_LISTENERS: [(u32, Protocol); 3] =
+    [(0, Protocol::Auto), (2, Protocol::Ascii), (3, Protocol::Binary)];
+
+/// The tag of a data listener that speaks this.
+pub(crate) fn data_tag(protocol: Protocol) -> u32 {
+    let found = DATA_LISTENERS.iter().find(|(_, spoken)| *spoken == protocol);
+    found.expect("all protocols are in the table").0
+}
+
+/// The admin listener speaks text, as all of a managed node.
+fn spoken(tag: u32) -> Protocol {
+    let found = DATA_LISTENERS.iter().find(|(listed, _)| *listed == tag);
+    found.map_or(Protocol::Auto, |(_, protocol)| *protocol)
+}
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -118,7 +133,7 @@ impl App for Worker {
         if self.sessions.len() <= conn.index() {
             self.sessions.resize_with(conn.index() + 1, || None);
         }
-        let session = Session::new(origin.listener == ADMIN_LISTENER);
+        let session = Session::new(origin.listener == ADMIN_LISTENER).speaking(spoken(origin.listener));
         self.sessions[conn.index()] = Some(Open { session, entry, peer, has_ended: false });
     }
 

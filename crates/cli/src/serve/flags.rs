@@ -45,6 +45,11 @@ pub(crate) struct ServeArgs {
     #[command(flatten, next_help_heading = "Cluster")]
     pub(super) cluster: ClusterFlags,
 
+    /// Answer "config get cluster" with these nodes: a list, or a file with a version in the first line and nodes
+    /// (host:port or host|ip|port) in the others, which is read again on SIGHUP
+    #[arg(long, value_name = "FILE|HOST:PORT,...", env = "DOLED_DISCOVERY", help_heading = "Clients")]
+    pub(super) discovery: Option<String>,
+
     /// Allow the command "debugtime", which makes items expire early: for tests of clients
     #[arg(long, hide = true)]
     pub(super) enable_debugtime: bool,

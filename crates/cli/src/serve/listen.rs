@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, bail, ensure};
-use server::{ListenerTls, UnixSocket};
+use server::{ListenerTls, Protocol, UnixSocket};
 
 use super::Started;
 use super::flags::MemcachedFlags;
@@ -17,17 +17,26 @@ const DEFAULT_PORT: u16 = 11211;
 /// memcached's word for every address.
 const ANY_HOST: &str = "*";
 
-/// Where to listen on TCP.
+/// Where to listen on TCP, or on UDP.
 #[derive(Debug, Default)]
 pub(super) struct Listen {
     /// All addresses, each once, in the order given.
     pub(super) addresses: Vec<SocketAddr>,
     /// Those that have a TLS rule of their own.
     pub(super) tls: Vec<(SocketAddr, ListenerTls)>,
+    /// Those that speak something of their own.
+    pub(super) protocols: Vec<(SocketAddr, Protocol)>,
+}
+
+/// What the words before an address say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Words {
+    tls: Option<ListenerTls>,
+    protocol: Option<Protocol>,
 }
 
 /// All TCP addresses.
-pub(super) fn addresses(flags: &MemcachedFlags, started: Started, notes: &mut Vec<String>) -> Result<Listen> {
+pub(super) fn tcp(flags: &MemcachedFlags, started: Started, notes: &mut Vec<String>) -> Result<Listen> {
     let mut listen = Listen::default();
     if flags.unix_socket.is_some() {
         return Ok(listen);
@@ -53,59 +62,65 @@ pub(super) fn addresses(flags: &MemcachedFlags, started: Started, notes: &mut Ve
 
 /// All UDP addresses. Who sends datagrams can forge where they come from, and so make a server that everybody
 /// reaches a weapon against anybody: it is served on loopback, or on addresses that are named.
-pub(super) fn udp_addresses(
-    flags: &MemcachedFlags,
-    started: Started,
-    notes: &mut Vec<String>,
-) -> Result<Vec<SocketAddr>> {
-    let Some(port) = port("--udp-port", &flags.udp_port)? else { return Ok(Vec::new()) };
+pub(super) fn udp(flags: &MemcachedFlags, started: Started, notes: &mut Vec<String>) -> Result<Listen> {
+    let Some(port) = port("--udp-port", &flags.udp_port)? else { return Ok(Listen::default()) };
     if flags.unix_socket.is_some() {
         notes.push("-U (--udp-port): -s turns the network off".to_owned());
-        return Ok(Vec::new());
+        return Ok(Listen::default());
     }
     if flags.listen.is_empty() {
         if started == Started::AsMemcached {
             notes.push("-U (--udp-port): on loopback; other addresses have to be named with -l".to_owned());
         }
-        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+        return Ok(Listen::at(vec![(Ipv4Addr::LOCALHOST, port).into()]));
     }
     // What the words mean is noted for TCP.
-    let addresses = resolve_all(&flags.listen, port, &mut Vec::new())?.addresses;
-    if let Some(address) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+    let listen = resolve_all(&flags.listen, port, &mut Vec::new())?;
+    if let Some(address) = listen.addresses.iter().find(|address| address.ip().is_unspecified()) {
         bail!(
             "--udp-port {}: {address} is every address of this machine, where UDP would answer whomever a datagram claims to come from; name the addresses with --listen",
             flags.udp_port
         );
     }
-    Ok(addresses)
+    Ok(listen)
 }
 
 /// Each address once.
 fn resolve_all(texts: &[String], port: u16, notes: &mut Vec<String>) -> Result<Listen> {
     let mut listen = Listen::default();
     for text in texts {
-        let (rule, address) = without_words(text, notes)?;
+        let (words, address) = without_words(text, notes)?;
         for address in resolve(address, port)? {
-            listen.add(text, address, rule)?;
+            listen.add(text, address, words)?;
         }
     }
     Ok(listen)
 }
 
 impl Listen {
-    fn add(&mut self, text: &str, address: SocketAddr, rule: Option<ListenerTls>) -> Result<()> {
-        let listed = self.tls.iter().find(|(listed, _)| *listed == address).map(|(_, rule)| *rule);
+    fn at(addresses: Vec<SocketAddr>) -> Self {
+        Self { addresses, ..Self::default() }
+    }
+
+    fn add(&mut self, text: &str, address: SocketAddr, words: Words) -> Result<()> {
         // Any number of free ports may be asked for, but by one rule.
         if self.addresses.contains(&address) {
             ensure!(
-                listed == rule,
-                "--listen \"{text}\": {address} stands there twice, with and without TLS"
+                self.words(address) == words,
+                "--listen \"{text}\": {address} stands there twice, with different words before it"
             );
             return Ok(());
         }
         self.addresses.push(address);
-        self.tls.extend(rule.map(|rule| (address, rule)));
+        self.tls.extend(words.tls.map(|rule| (address, rule)));
+        self.protocols.extend(words.protocol.map(|protocol| (address, protocol)));
         Ok(())
+    }
+
+    fn words(&self, address: SocketAddr) -> Words {
+        let tls = self.tls.iter().find(|(listed, _)| *listed == address);
+        let protocol = self.protocols.iter().find(|(listed, _)| *listed == address);
+        Words { tls: tls.map(|(_, rule)| *rule), protocol: protocol.map(|(_, protocol)| *protocol) }
     }
 }
 
@@ -154,16 +169,16 @@ fn every_address(port: u16) -> Vec<SocketAddr> {
 }
 
 /// Takes the words off that memcached lets stand before an address: TLS, protocol, tag.
-fn without_words<'t>(text: &'t str, notes: &mut Vec<String>) -> Result<(Option<ListenerTls>, &'t str)> {
-    let (mut rest, mut rule) = (text, None);
+fn without_words<'t>(text: &'t str, notes: &mut Vec<String>) -> Result<(Words, &'t str)> {
+    let (mut rest, mut words) = (text, Words::default());
     loop {
-        let Some((word, after)) = split_word(rest) else { return Ok((rule, rest)) };
+        let Some((word, after)) = split_word(rest) else { return Ok((words, rest)) };
         match word.split_once(['[', '_']).map_or(word, |(kind, _)| kind) {
-            "notls" => rule = Some(ListenerTls::Off),
-            "btls" => rule = Some(ListenerTls::Basic),
-            "mtls" => rule = Some(ListenerTls::Mutual),
+            "notls" => words.tls = Some(ListenerTls::Off),
+            "btls" => words.tls = Some(ListenerTls::Basic),
+            "mtls" => words.tls = Some(ListenerTls::Mutual),
             "tag" => notes.push(format!("--listen \"{text}\": tags mean something only in a proxy")),
-            _ => check_protocol(text, word, notes)?,
+            _ => words.protocol = Some(protocol_of(text, word)?),
         }
         rest = after;
     }
@@ -187,14 +202,16 @@ fn split_word(text: &str) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-fn check_protocol(text: &str, word: &str, notes: &mut Vec<String>) -> Result<()> {
-    let name = word.trim_start_matches("proto[").trim_end_matches(']');
-    ensure!(
-        ["ascii", "binary"].contains(&name),
-        "--listen \"{text}\": \"{name}\" is no protocol; write proto[ascii] or proto[binary]"
-    );
-    notes.push(format!("--listen \"{text}\": all addresses speak what -B says"));
-    Ok(())
+fn protocol_of(text: &str, word: &str) -> Result<Protocol> {
+    match word.trim_start_matches("proto[").trim_end_matches(']') {
+        "ascii" => Ok(Protocol::Ascii),
+        "binary" => Ok(Protocol::Binary),
+        "auto" => Ok(Protocol::Auto),
+        "proxy" => bail!("--listen \"{text}\": the proxy is a command of its own: doled proxy"),
+        name => bail!(
+            "--listen \"{text}\": \"{name}\" is no protocol; write proto[ascii], proto[binary] or proto[auto]"
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -233,24 +250,26 @@ mod tests {
 
     #[test]
     fn an_address_has_one_tls_rule() {
-        let rule = |text| without_words(text, &mut Vec::new()).expect(text).0;
+        let rule = |text| without_words(text, &mut Vec::new()).expect(text).0.tls;
         assert_eq!(rule("127.0.0.1"), None);
         assert_eq!(rule("notls:127.0.0.1"), Some(ListenerTls::Off));
         assert_eq!(rule("tag[a]:btls:proto[ascii]:127.0.0.1"), Some(ListenerTls::Basic));
         assert_eq!(rule("mtls:127.0.0.1"), Some(ListenerTls::Mutual));
         let mut listen = Listen::default();
+        let basic = Words { tls: Some(ListenerTls::Basic), protocol: None };
         let address: SocketAddr = "127.0.0.1:5".parse().expect("an address");
         for _ in 0..2 {
-            listen.add("text", address, Some(ListenerTls::Basic)).expect("the same again");
+            listen.add("text", address, basic).expect("the same again");
         }
         assert_eq!(listen.addresses, [address]);
-        let error = listen.add("text", address, None).expect_err("another rule").to_string();
+        let error = listen.add("text", address, Words::default()).expect_err("another rule").to_string();
         assert!(error.contains("127.0.0.1:5 stands there twice"), "{error}");
     }
 
     #[test]
     fn mistakes_in_addresses_are_told() {
         refused("proto[udp]:127.0.0.1", "--listen \"proto[udp]:127.0.0.1\": \"udp\" is no protocol");
+        refused("proto[proxy]:127.0.0.1", "--listen \"proto[proxy]:127.0.0.1\": the proxy is a command");
         refused("proto[ascii:127.0.0.1", "--listen \"");
         refused("tag[a:127.0.0.1", "--listen \"");
         refused("127.0.0.1:x", "--listen \"127.0.0.1:x\": the port \"x\"");

@@ -1,11 +1,11 @@
 //! From flags to a node's options: every check is here, and names the flag, the value and the rule.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use proto::Incarnation;
-use server::{AuthFile, Leased, ListenerTls, ManagedOptions, Protocol, ServerOptions};
+use server::{AuthFile, Discovery, Leased, ListenerTls, ManagedOptions, Protocol, ServerOptions};
 use stdx::ByteSize;
 
 use super::flags::{ClusterFlags, MemcachedFlags, ServeArgs};
@@ -30,19 +30,20 @@ impl Asked {
         args.foreign.check(&mut notes)?;
         let extended = extended::parse(&flags.extended, &mut notes)?;
         let memory = memory(&flags.memory_limit)?;
-        let listen = listen::addresses(flags, started, &mut notes)?;
-        let udp = listen::udp_addresses(flags, started, &mut notes)?;
+        let listen = listen::tcp(flags, started, &mut notes)?;
+        let udp = listen::udp(flags, started, &mut notes)?;
         let defaults = ServerOptions::default();
         let requests_per_turn = flags.max_reqs_per_event.map_or(defaults.requests_per_turn, |n| n as usize);
         let rules: Vec<ListenerTls> = listen.tls.iter().map(|(_, rule)| *rule).collect();
         let tls = tls::open(flags.enable_ssl, &extended.tls, &rules, &mut notes)?;
         let (tls, warnings) = tls.map(|opened| (opened.tls, opened.warnings)).unzip();
         let server = ServerOptions {
-            udp,
             managed: managed(args, &listen.addresses)?,
             listen: listen.addresses,
             listen_tls: listen.tls,
             tls,
+            udp: udp.addresses,
+            listen_protocols: [listen.protocols, udp.protocols].concat(),
             unix_socket: listen::unix_socket(flags)?,
             backlog: flags.listen_backlog,
             memory,
@@ -64,10 +65,10 @@ impl Asked {
             track_sizes: extended.track_sizes,
             prefix_delimiter: flags.delimiter.as_deref().map(delimiter).transpose()?,
             debug_time_enabled: args.enable_debugtime,
+            discovery: args.discovery.as_deref().map(discovery).transpose()?,
             auth_file: auth_file(flags)?,
             memory_file: memory_file(args)?,
             sasl: flags.enable_sasl.then(sasl::credentials).transpose()?,
-            ..defaults
         };
         note_others(flags, &mut notes);
         Ok(Self { server, notes, warnings: warnings.unwrap_or_default() })
@@ -125,6 +126,17 @@ fn memory_file(args: &ServeArgs) -> Result<Option<PathBuf>> {
          had before would be of no use"
     );
     Ok(path)
+}
+
+/// A list, or a file: what has a slash, and what names a file that is there.
+fn discovery(text: &str) -> Result<Discovery> {
+    let path = Path::new(text);
+    if text.contains('/') || path.is_file() {
+        return Discovery::open(path).with_context(|| format!("--discovery \"{text}\""));
+    }
+    // Another start may come with another list, so a later start has the higher version.
+    let version = stdx::clock::unix_millis() / 1000;
+    Discovery::of(version, text).with_context(|| format!("--discovery \"{text}\""))
 }
 
 fn protocol(name: &str, is_text_only: bool) -> Result<Protocol> {
@@ -238,6 +250,8 @@ mod tests {
         check("--protocol=binary", |o| o.protocol == Protocol::Binary);
         check("-e /f", |o| o.memory_file.as_deref() == Some(Path::new("/f")));
         check("-D /", |o| o.prefix_delimiter == Some(b'/'));
+        check("", |o| o.discovery.is_none());
+        check("--discovery 10.0.0.1:11211,10.0.0.2:11211", |o| o.discovery.is_some());
         check("-vvv", |o| o.verbosity == 3);
         check("-o idle_timeout=5 -o maxconns_fast,hashpower=20", |o| {
             o.idle_timeout == Some(Duration::from_secs(5))
@@ -267,6 +281,17 @@ mod tests {
         assert_eq!(asked.server.udp, ["127.0.0.1:6".parse().expect("an address")]);
         let notes = read("-U 6 -s /s").expect("accepted").notes;
         assert!(notes[0].starts_with("-U (--udp-port)"), "{notes:?}");
+    }
+
+    #[test]
+    fn an_address_may_have_a_protocol_of_its_own() {
+        check("-l proto[ascii]:127.0.0.1:7,proto[auto]:tag[x]:[::1]:8,127.0.0.1:9 -B binary", |o| {
+            o.listen_protocols
+                == [
+                    ("127.0.0.1:7".parse().expect("an address"), Protocol::Ascii),
+                    ("[::1]:8".parse().expect("an address"), Protocol::Auto),
+                ]
+        });
     }
 
     #[test]
@@ -309,6 +334,8 @@ mod tests {
         refused("-U 5 -l 0.0.0.0", &["--udp-port 5", "0.0.0.0:5", "every address", "--listen"]);
         refused("-U 5 -l *", &["--udp-port 5", "every address"]);
         refused("-o foo", &["-o \"foo\"", "no such option"]);
+        refused("--discovery a", &["--discovery \"a\"", "host:port"]);
+        refused("--discovery ./no/such/file", &["--discovery \"./no/such/file\"", "No such file"]);
         refused("-P", &["--pidfile"]);
         refused("--foo", &["--foo"]);
         refused("-E", &["-E"]);

@@ -140,7 +140,7 @@ fn debug_time(cx: &Context<'_>, seconds: Option<u64>, line_len: usize, out: &mut
 fn config_get(cx: &Context<'_>, what: &[u8], out: &mut Vec<u8>) {
     match (&cx.engine.options.discovery, what) {
         (None, _) => out.extend_from_slice(text::ERROR),
-        (Some(discovery), b"cluster") => put_config(out, discovery.version, &discovery.nodes),
+        (Some(discovery), b"cluster") => discovery.read(|version, nodes| put_config(out, version, nodes)),
         (Some(_), _) => out.extend_from_slice(text::END),
     }
 }

@@ -99,12 +99,12 @@ impl Session {
             }
             Wire::Unknown => {
                 let options = &cx.engine.options;
-                self.wire = match options.protocol {
+                self.wire = match self.protocol.unwrap_or(options.protocol) {
+                    // Whatever the listener speaks: nothing is negotiated before a password.
                     _ if options.auth_file.is_some() => Wire::Door(Door::default()),
+                    _ if options.sasl.is_some() => Wire::Binary(Binary::default()),
                     Protocol::Ascii => Wire::Text,
-                    Protocol::Auto if input.first() != Some(&REQUEST_MAGIC) && options.sasl.is_none() => {
-                        Wire::Text
-                    }
+                    Protocol::Auto if input.first() != Some(&REQUEST_MAGIC) => Wire::Text,
                     Protocol::Auto | Protocol::Binary => Wire::Binary(Binary::default()),
                 };
                 self.binary(cx, input, out)

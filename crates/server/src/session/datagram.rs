@@ -16,11 +16,13 @@ use super::ahead::Batch;
 use super::{Session, Step};
 use crate::engine::Context;
 use crate::limits::{DATAGRAM_READ_LEN, DATAGRAM_REPLY_LEN, DATAGRAM_REQUESTS_MAX};
+use crate::options::Protocol;
 
 /// Carries out the requests and hands each message of the replies to `send`, which tells whether to go on.
 /// `message` is where they are collected, empty before and afterwards.
 pub(crate) fn answer(
     cx: &Context<'_>,
+    protocol: Protocol,
     mut requests: &[u8],
     message: &mut Vec<u8>,
     mut send: impl FnMut(&[u8]) -> bool,
@@ -29,7 +31,7 @@ pub(crate) fn answer(
         return;
     }
     cx.engine.flush.run_due(&cx.engine.store, cx.now.store_ms);
-    let mut session = Session { datagram: true, ..Session::default() };
+    let mut session = Session { datagram: true, ..Session::default() }.speaking(protocol);
     let mut left =
         Left { requests: DATAGRAM_REQUESTS_MAX, read: DATAGRAM_READ_LEN, bytes: DATAGRAM_REPLY_LEN };
     while left.something() && !requests.is_empty() {
@@ -85,7 +87,7 @@ mod tests {
         let cx = Context { engine, counters: &engine.counters[0], now, read_clock: &|| start, log: &log };
         let (mut messages, mut bytes) = (0, 0);
         let mut message = Vec::new();
-        answer(&cx, requests, &mut message, |message| {
+        answer(&cx, Protocol::Auto, requests, &mut message, |message| {
             messages += 1;
             bytes += message.len();
             true

@@ -10,6 +10,7 @@ use store::{Absent, ItemView, Sought};
 
 use super::ahead::Batch;
 use super::{NextClaim, Session, Step, answer, refuse};
+use crate::discovery::{DISCOVERY_KEY, Discovery};
 use crate::engine::{Context, mutation};
 use crate::exptime::to_store_ms;
 use crate::managed::{Claim, Refused};
@@ -137,6 +138,10 @@ fn get_one(
     // Lease and tag before the look-up; the floor is looked at within it.
     let key = sought.key;
     mutation::check(cx, claim, || cx.engine.store.tag(key.bucket()))?;
+    if let Some(discovery) = cx.engine.options.discovery.as_ref().filter(|_| key.bytes == DISCOVERY_KEY) {
+        put_discovery(cx, discovery, with_cas, out);
+        return Ok(());
+    }
     cx.counters.cmd_get.count();
     let found = cx.engine.store.get(sought, cx.now.store_ms, true, |item| {
         put_item(out, key.bytes, &item, with_cas);
@@ -152,6 +157,17 @@ fn get_one(
 fn put_item(out: &mut Vec<u8>, key: &[u8], item: &ItemView<'_>, with_cas: bool) {
     out.reserve(key.len() + item.value.len() + 64);
     put_value(out, key, item.flags, item.value, with_cas.then_some(item.cas));
+}
+
+/// The list of nodes as clients of old engines ask for it.
+#[cold]
+fn put_discovery(cx: &Context<'_>, discovery: &Discovery, with_cas: bool, out: &mut Vec<u8>) {
+    cx.counters.cmd_get.count();
+    cx.counters.get_hits.count();
+    discovery.read(|version, nodes| {
+        let value = format!("{version}\n{nodes}\n");
+        put_value(out, DISCOVERY_KEY, 0, value.as_bytes(), with_cas.then_some(version));
+    });
 }
 
 #[inline]

@@ -214,7 +214,7 @@ fn options(script: &Script) -> ServerOptions {
             ("no-dump", _) => options.dump_enabled = false,
             ("discovery", nodes) => {
                 let nodes = nodes.replace('+', " ");
-                options.discovery = Some(doled_server::Discovery { version: 12, nodes });
+                options.discovery = Some(doled_server::Discovery::of(12, &nodes).unwrap());
             }
             ("auth", users) => {
                 let directory = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use doled_server::options::Protocol;
-use doled_server::{AuthFile, ManagedOptions, Node, ServerOptions, StopReason, UnixSocket};
+use doled_server::{AuthFile, Credentials, ManagedOptions, Node, ServerOptions, StopReason, UnixSocket};
 
 /// A client of the text protocol.
 pub(crate) struct Client<S>(pub(crate) S);
@@ -263,5 +263,63 @@ fn a_node_is_owned_by_hand_through_its_admin_listener() {
     data.check(&format!("bg {bucket}:7\r\nget a\r\n"), "VALUE a 0 1\r\nx\r\nEND\r\n");
     let incarnation = node.incarnation().unwrap();
     data.check("node\r\n", &format!("NODE 0 n1 {incarnation}\r\n"));
+    stop(node);
+}
+
+#[test]
+fn a_listener_speaks_what_it_was_told() {
+    let listen: Vec<std::net::SocketAddr> = (1..=4).map(|host| ([127, 0, 0, host], 0).into()).collect();
+    let [text, binary, auto] = [listen[0], listen[1], listen[2]];
+    let listen_protocols = vec![(text, Protocol::Ascii), (binary, Protocol::Binary), (auto, Protocol::Auto)];
+    let node = start(ServerOptions {
+        listen,
+        listen_protocols,
+        protocol: Protocol::Ascii,
+        ..ServerOptions::default()
+    });
+    let noop = "\u{80}\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let noop: Vec<u8> = noop.chars().map(|byte| byte as u8).collect();
+    let speaks_text = |address| {
+        let mut client = Client::to(address);
+        client.0.write_all(b"mn\r\n").unwrap();
+        let mut reply = [0; 4];
+        client.0.read_exact(&mut reply).is_ok_and(|()| reply == *b"MN\r\n")
+    };
+    let speaks_binary = |address| {
+        let mut client = Client::to(address);
+        // Without a line end the text protocol would wait for more.
+        client.0.write_all(&[&noop[..], b"\r\n"].concat()).unwrap();
+        let mut reply = [0; 1];
+        client.0.read_exact(&mut reply).is_ok_and(|()| reply == [0x81])
+    };
+    let bound = node.addresses().iter().map(|address| match address {
+        net::Address::Tcp(address) => *address,
+        net::Address::Unix(_) => unreachable!("it has none"),
+    });
+    let speaks: Vec<_> = bound.map(|address| (speaks_text(address), speaks_binary(address))).collect();
+    assert_eq!(speaks, [(true, false), (false, true), (true, true), (true, false)]);
+    stop(node);
+}
+
+#[test]
+fn no_listener_is_a_way_around_a_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users");
+    std::fs::write(&path, "a:b\n").unwrap();
+    let auth_file = Some(AuthFile::open(&path).unwrap());
+    let address = "127.0.0.1:0".parse().unwrap();
+    let with = |protocol| ServerOptions {
+        listen: vec![address],
+        listen_protocols: vec![(address, protocol)],
+        ..ServerOptions::default()
+    };
+    let error =
+        Node::start(ServerOptions { auth_file: auth_file.clone(), ..with(Protocol::Binary) }).unwrap_err();
+    assert!(error.to_string().contains("text protocol"), "{error}");
+    let sasl = Credentials::new([(b"u".as_slice(), b"p".as_slice())]).unwrap();
+    let error = Node::start(ServerOptions { sasl: Some(sasl), ..with(Protocol::Ascii) }).unwrap_err();
+    assert!(error.to_string().contains("binary protocol"), "{error}");
+    let node = start(ServerOptions { auth_file, ..with(Protocol::Auto) });
+    Client::connect(&node).check("version\r\n", "CLIENT_ERROR unauthenticated\r\n");
     stop(node);
 }

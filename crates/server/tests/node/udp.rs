@@ -105,7 +105,7 @@ fn questions() -> Vec<Vec<u8>> {
         b"mg a v f\r\nmg missing v\r\nmg missing v q\r\n",
         b"ms m 2\r\nmm\r\nmd m q\r\nmn\r\n",
         b"bogus\r\n",
-        b"mg a ?\r\n",
+        b"touch missing 0\r\n",
         b"lru_crawler metadump all\r\n",
     ];
     let mut all: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
