@@ -3,9 +3,12 @@
 //! ```text
 //! cargo bench -p doled-store --bench engine -- memory
 //! cargo bench -p doled-store --bench engine -- mixed
+//! cargo bench -p doled-store --bench engine -- mixes DIRECTORY…
+//! cargo bench -p doled-store --bench engine -- expiry
 //! cargo bench -p doled-store --bench engine -- speed
 //! cargo bench -p doled-store --bench engine -- buckets [ITEMS]
 //! ```
+//! A directory of `mixes` has a `sizes.json` of CacheLib's cachebench.
 //! Without an argument nothing is measured, so that a plain `cargo bench` or `cargo test --benches` only shows
 //! that it compiles.
 #![allow(clippy::print_stdout, reason = "prints its tables")]
@@ -22,10 +25,12 @@ fn main() {
     match words[..] {
         ["memory"] => memory(),
         ["mixed"] => mixed(),
+        ["mixes", ref directories @ ..] => directories.iter().for_each(|directory| mix(directory)),
+        ["expiry"] => expiry(),
         ["speed"] => speed(),
         ["buckets"] => buckets(10_000_000),
         ["buckets", count] => buckets(count.parse().expect("a number of items")),
-        _ => println!("engine: memory | mixed | speed | buckets [ITEMS]"),
+        _ => println!("engine: memory | mixed | mixes DIRECTORY… | expiry | speed | buckets [ITEMS]"),
     }
 }
 
@@ -138,14 +143,111 @@ fn mixed() {
         }
     }
     println!("{:.0} ns for each operation", start.elapsed().as_nanos() as f64 / n as f64);
+    let (payload, items) = live(&store, n / 1000);
+    report(&store, &format!("{mib:<7} mixed "), base, mib, payload / items.max(1));
+}
+
+/// Lengths of values, with the sum of the shares up to each.
+fn sizes(directory: &str) -> Vec<(f64, f64, f64)> {
+    let text = std::fs::read_to_string(format!("{directory}/sizes.json")).expect("sizes.json");
+    let list = |name: &str| -> Vec<f64> {
+        let after = text.split(&format!("\"{name}\"")).nth(1).expect("both lists are there");
+        let inside = after.split(['[', ']']).nth(1).expect("a list");
+        inside.split(',').map(|number| number.trim().parse().expect("a number")).collect()
+    };
+    let (bounds, shares) = (list("valSizeRange"), list("valSizeRangeProbability"));
+    let mut sum = 0.0;
+    bounds
+        .iter()
+        .zip(bounds.iter().skip(1))
+        .zip(shares)
+        .map(|((from, to), share)| {
+            sum += share;
+            (*from, *to, sum)
+        })
+        .collect()
+}
+
+/// Values of a production's sizes, all memory overwritten three times: first new keys only, then with one write
+/// in five to a key that is there and one operation in five a delete.
+fn mix(directory: &str) {
+    const LONG_MS: u64 = 86_400_000;
+    let sizes = sizes(directory);
+    let total = sizes.last().expect("not empty").2;
+    let mib = 256;
+    let value = vec![b'v'; 1 << 20];
+    println!("{directory}");
+    for holes in [false, true] {
+        let base = rss();
+        let store = store(mib << 20);
+        let name = |n: u64| format!("key{n:021}").into_bytes();
+        let mut prng = Prng::new(5);
+        let (mut written, mut n) = (0, 0u64);
+        while written < (mib << 20) * 4 {
+            let at = prng.unit() * total;
+            let (from, to, _) = sizes[sizes.partition_point(|(_, _, sum)| *sum < at).min(sizes.len() - 1)];
+            let len = ((from + (to - from) * prng.unit()) as usize).min(value.len() - 200);
+            let old = n - prng.below(n.clamp(1, 100_000));
+            if holes && prng.chance(1, 5) {
+                let name = name(old);
+                store.lock(key(&name).bucket()).remove(key(&name), n / 1000);
+                continue;
+            }
+            if holes && prng.chance(1, 5) {
+                set(&store, &name(old), n / 1000, LONG_MS, &value[..len]);
+            } else {
+                n += 1;
+                set(&store, &name(n), n / 1000, LONG_MS, &value[..len]);
+            }
+            written += len as u64;
+        }
+        let (payload, items) = live(&store, n / 1000);
+        report(
+            &store,
+            if holes { "  holes        " } else { "  new keys     " },
+            base,
+            mib,
+            payload / items.max(1),
+        );
+    }
+}
+
+/// Bytes of keys and values, and how many items.
+fn live(store: &Store, now_ms: u64) -> (u64, u64) {
     let (mut payload, mut items) = (0, 0);
-    for bucket in 0..doled_store::BUCKET_COUNT {
-        store.lock(bucket).scan(n / 1000, |item| {
+    for bucket in 0..BUCKET_COUNT {
+        store.lock(bucket).scan(now_ms, |item| {
             payload += (item.key.len() + item.value.len()) as u64;
             items += 1;
         });
     }
-    report(&store, &format!("{mib:<7} mixed "), base, mib, payload / items.max(1));
+    (payload, items)
+}
+
+/// Items of three lifetimes, new keys at an even pace for two hours: what is expired for longer than two seconds
+/// must not take memory while live items are evicted.
+fn expiry() {
+    println!("lifetimes of 60, 300 and 3600 s in equal parts, 100 B, 64 MiB; after each 10 minutes");
+    let store = store(64 << 20);
+    let rate = 60;
+    for n in 0..7200 * rate {
+        let now_ms = n * 1000 / rate;
+        let lifetime = [60, 300, 3600][(n % 3) as usize] * 1000;
+        set(&store, &name_of("ttl", n), now_ms, now_ms + lifetime, &[b'v'; 100]);
+        if n % (600 * rate) == 0 {
+            let stats = store.stats();
+            let (_, alive) = live(&store, now_ms);
+            let (_, late) = live(&store, now_ms - now_ms.min(2000));
+            println!(
+                "{:>5} s: {} items, {alive} alive ({late} two seconds before), {} MiB, {} evicted, {} reclaimed",
+                now_ms / 1000,
+                stats.items,
+                stats.memory_used >> 20,
+                stats.evictions,
+                stats.reclaimed
+            );
+        }
+    }
 }
 
 fn report(store: &Store, head: &str, base: u64, mib: u64, payload: u64) {
@@ -154,13 +256,14 @@ fn report(store: &Store, head: &str, base: u64, mib: u64, payload: u64) {
     // The process itself counts too: as large as it was, but not what earlier rows left behind.
     let rss = rss - base + base.min(4 << 20);
     println!(
-        "{head} {:<9} {:<16} {:<14} {:<22.1} {:.1} %   (used {} MiB, RSS {} MiB)",
+        "{head} {:<9} {:<16} {:<14} {:<22.1} {:.1} %   (used {} MiB, of that items and index {:.1} %, RSS {} MiB)",
         stats.items,
         stats.items / mib,
         (stats.items << 20) / rss,
         rss as f64 / stats.items as f64 - payload as f64,
         (stats.items * payload) as f64 * 100.0 / rss as f64,
         stats.memory_used >> 20,
+        stats.bytes as f64 * 100.0 / stats.memory_used as f64,
         rss >> 20,
     );
 }

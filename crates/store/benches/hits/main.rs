@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! cargo bench -p doled-store --bench hits -- FILE:FORMAT… [value LEN] [shares 0.01,0.1]
+//! cargo bench -p doled-store --bench hits -- FILE:FORMAT… [value LEN] real memcached mib 8,64
 //! ```
 //! Formats: `i32`, `i64` (big-endian keys) and `oltp`; files may be compressed (`.xz`, `.zst`: the tools must be
 //! installed). `zipf`, `zipf-drift`, `scans` and `loop` are made here. Each request is a get, and a set on a
-//! miss. All policies get as many items as the store held on average. Without an argument nothing is measured.
+//! miss. All policies get as many items as the store held on average. With `real` the server of that name runs
+//! with so much memory, and the store gets first as many items as it held, then as much memory as it took.
+//! Without an argument nothing is measured.
 #![allow(clippy::print_stdout, reason = "prints its tables")]
 
 mod policies;
+mod real;
 mod trace;
 
 use doled_store::{Key, Put, Store, StoreOptions};
@@ -16,6 +20,7 @@ use stdx::ByteSize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::policies::POLICIES;
+use crate::real::Memcached;
 use crate::trace::Trace;
 
 fn main() {
@@ -24,15 +29,52 @@ fn main() {
     let value = option("value").map_or(400, |len| len.parse().expect("a length"));
     let shares = option("shares").map_or("0.01,0.03,0.1,0.3", String::as_str);
     let shares: Vec<f64> = shares.split(',').map(|share| share.parse().expect("a share")).collect();
-    let end = words.iter().position(|word| word == "value" || word == "shares").unwrap_or(words.len());
+    let is_option = |word: &String| ["value", "shares", "real", "mib"].contains(&word.as_str());
+    let end = words.iter().position(is_option).unwrap_or(words.len());
     for word in &words[..end] {
         let (name, format) = word.split_once(':').unwrap_or((word, "i64"));
-        table(name, &Trace::open(name, format), value, &shares);
+        let trace = Trace::open(name, format);
+        println!("{name}: {} requests, {} keys, values of {value} B", trace.keys.len(), trace.unique);
+        match option("real") {
+            None => table(&trace, value, &shares),
+            Some(program) => {
+                let sizes = option("mib").map_or("64", String::as_str);
+                let sizes = sizes.split(',').map(|mib| mib.parse().expect("MiB"));
+                against(program, &trace, value, sizes);
+            }
+        }
     }
 }
 
-fn table(name: &str, trace: &Trace, value: usize, shares: &[f64]) {
-    println!("{name}: {} requests, {} keys, values of {value} B", trace.keys.len(), trace.unique);
+/// What the process takes besides the store's memory.
+const PROCESS_BYTES: u64 = 7 << 20;
+
+fn against(program: &str, trace: &Trace, value: usize, sizes: impl Iterator<Item = u64>) {
+    println!(
+        "-m     items    misses   model    | store: items   misses          | equal RSS: MiB  items    misses"
+    );
+    for mib in sizes {
+        let real = Memcached::start(program, mib).replay(trace, value);
+        let model = POLICIES[0].1(trace, real.items);
+        let mut memory = (real.items * (value + 60)) as u64;
+        let (mut misses, mut items) = (0, 0);
+        for _ in 0..5 {
+            (misses, items) = replay(trace, memory, value);
+            if items.abs_diff(real.items) * 500 < real.items {
+                break;
+            }
+            memory = (memory as f64 * real.items as f64 / items as f64) as u64;
+        }
+        let rate = |misses: u64| misses as f64 / trace.keys.len() as f64;
+        let change = |misses: u64| (misses as f64 / real.misses as f64 - 1.0) * 100.0;
+        print!("{mib:<6} {:<8} {:.4}   {:.4}   | ", real.items, rate(real.misses), rate(model));
+        print!("{items:<14} {:.4} {:+6.1} % | ", rate(misses), change(misses));
+        let (misses, items) = replay(trace, real.rss.saturating_sub(PROCESS_BYTES).max(1 << 20), value);
+        println!("{:<15} {items:<8} {:.4} {:+6.1} %", real.rss >> 20, rate(misses), change(misses));
+    }
+}
+
+fn table(trace: &Trace, value: usize, shares: &[f64]) {
     print!("{:<7}{:>8}{:>17}", "share", "items", "store");
     POLICIES.iter().for_each(|(name, _)| print!("{name:>17}"));
     println!();
