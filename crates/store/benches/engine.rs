@@ -224,29 +224,34 @@ fn live(store: &Store, now_ms: u64) -> (u64, u64) {
     (payload, items)
 }
 
-/// Items of three lifetimes, new keys at an even pace for two hours: what is expired for longer than two seconds
-/// must not take memory while live items are evicted.
+/// Items of three lifetimes, mixed, fill most of the memory at once. Two seconds after the first of them expired
+/// come as many new ones: that memory must do for them, so no live item may go.
 fn expiry() {
-    println!("lifetimes of 60, 300 and 3600 s in equal parts, 100 B, 64 MiB; after each 10 minutes");
-    let store = store(64 << 20);
-    let rate = 60;
-    for n in 0..7200 * rate {
-        let now_ms = n * 1000 / rate;
-        let lifetime = [60, 300, 3600][(n % 3) as usize] * 1000;
-        set(&store, &name_of("ttl", n), now_ms, now_ms + lifetime, &[b'v'; 100]);
-        if n % (600 * rate) == 0 {
+    println!(
+        "lifetimes of 60, 300 and 3600 s in equal parts, 100 B; evicted and reclaimed while as many come as expired"
+    );
+    for mib in [8, 16, 64, 256] {
+        let store = store(mib << 20);
+        let count = (mib << 20) / 165;
+        let put = |n: u64, now_ms: u64, seconds: u64| {
+            set(&store, &name_of("ttl", n), now_ms, now_ms + seconds * 1000, &[b'v'; 100]);
+        };
+        // At an even pace, within five seconds.
+        (0..count).for_each(|n| put(n, n * 5000 / count, [60, 300, 3600][(n % 3) as usize]));
+        print!("{mib:>4} MiB");
+        for (after, expired) in [(60, 1), (300, 2)] {
+            store.reset_stats();
+            let now_ms = (after + 7) * 1000;
+            let before = live(&store, now_ms).1;
+            (0..count / 3).for_each(|n| put(count * expired + n, now_ms, 3600));
             let stats = store.stats();
-            let (_, alive) = live(&store, now_ms);
-            let (_, late) = live(&store, now_ms - now_ms.min(2000));
-            println!(
-                "{:>5} s: {} items, {alive} alive ({late} two seconds before), {} MiB, {} evicted, {} reclaimed",
-                now_ms / 1000,
-                stats.items,
-                stats.memory_used >> 20,
-                stats.evictions,
-                stats.reclaimed
+            let lost = before + count / 3 - live(&store, now_ms).1;
+            print!(
+                "; at {after} s {} evicted, {} reclaimed, {lost} of {before} lost",
+                stats.evictions, stats.reclaimed
             );
         }
+        println!();
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) const LANE_COUNT_MAX: usize = 16;
 pub(crate) const SEGMENTS_PER_LANE: u64 = 512;
 
 /// Below so many segments, items of all lifetimes share segments.
-pub(crate) const SEGMENTS_FOR_CLASSES: u64 = 512;
+pub(crate) const SEGMENTS_FOR_CLASSES: u64 = 128;
 
 /// Segments looked at for one whose items are expired or mostly dead, each time that room is wanted. The next
 /// look goes on behind them.
@@ -38,7 +38,7 @@ pub(crate) const SCAN_WINDOW: usize = 1024;
 pub(crate) const DEAD_PARTS: u32 = 24;
 
 /// A segment is cleaned before anything is evicted when this much of it is dead.
-pub(crate) const CLEAN_SHARE: u32 = 3;
+pub(crate) const CLEAN_SHARE: u32 = 2;
 
 /// The same where nothing may be evicted.
 pub(crate) const CLEAN_SHARE_NO_EVICT: u32 = 1;

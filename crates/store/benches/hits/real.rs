@@ -72,7 +72,8 @@ impl Memcached {
             if self.line() == "END" {
                 misses += 1;
                 self.send(format!("set {request:016x} 0 0 {}\r\n{value}\r\n", value.len()).as_bytes());
-                assert_eq!(self.line(), "STORED");
+                // "SERVER_ERROR out of memory" happens when a class of lengths has no page yet: one miss more.
+                self.line();
             } else {
                 self.line();
                 assert_eq!(self.line(), "END");
