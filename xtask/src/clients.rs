@@ -1,4 +1,4 @@
-//! Real clients against the real binary: pymemcache, pylibmc, libmemcached's tools.
+//! Real clients against the real binary: pymemcache, pylibmc, libmemcached's tools, php-memcached.
 //!
 //! What is missing is installed: Debian packages by apt-get (as root, or by sudo without a password), Python
 //! packages into a virtual environment under `target/`. Every install is announced.
@@ -11,8 +11,12 @@ use anyhow::{Context, Result};
 use crate::steps::{call, cargo};
 
 /// A program that must be there, and the Debian package that brings it.
-const PROGRAMS: &[(&str, &str)] =
-    &[("memccapable", "libmemcached-tools"), ("memcached", "memcached"), ("python3", "python3")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("memccapable", "libmemcached-tools"),
+    ("memcached", "memcached"),
+    ("python3", "python3"),
+    ("php", "php-cli"),
+];
 
 const VENV: &str = "target/clients-venv";
 const SUITE: &str = "tests/clients";
@@ -36,6 +40,9 @@ fn install_programs() -> Result<()> {
     // Debian ships the module apart; without it `python3 -m venv` ends with an error.
     if !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
         packages.push("python3-venv");
+    }
+    if !succeeds(Command::new("php").args(["-r", "new Memcached();"])) {
+        packages.push("php-memcached");
     }
     if packages.is_empty() {
         return Ok(());
