@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use net::{ConnectionStats, LoopStats, Mailbox};
 use stdx::{ByteSize, LeaseTime, clock};
+use store::limits::EXPTIME_STEP_MS;
 use store::{Store, StoreOptions};
 
 use crate::clock::{Now, Start};
@@ -134,9 +135,14 @@ impl Engine {
         self.debug_time_ms.load(Ordering::Relaxed)
     }
 
-    /// Moves the store's clock forward, for what is received from now on; false where it would leave its limit.
+    /// Moves the store's clock forward, for what is received from now on, and on to the next step of exptimes: what
+    /// had that many seconds to live is over then. False where the clock would leave its limit.
     pub(crate) fn add_debug_time(&self, seconds: u64) -> bool {
-        let add = |sum: u64| Some(sum + seconds * 1000).filter(|sum| *sum <= DEBUG_TIME_MAX_S * 1000);
+        let base_ms = self.start.when(clock::lease_now()).store_ms;
+        let add = |sum: u64| {
+            let sum = (base_ms + sum + seconds * 1000).next_multiple_of(EXPTIME_STEP_MS) - base_ms;
+            Some(sum).filter(|sum| *sum <= DEBUG_TIME_MAX_S * 1000)
+        };
         seconds <= DEBUG_TIME_MAX_S
             && self.debug_time_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }

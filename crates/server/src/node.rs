@@ -22,6 +22,7 @@ use crate::lock_file::{LockError, LockFile};
 use crate::managed::Managed;
 use crate::memory_file::{MemoryFile, MemoryFileError, Moment};
 use crate::options::{Leased, ManagedOptions, Protocol, ServerOptions};
+use crate::stats::connections::enter_listeners;
 use crate::tls::ListenerTls;
 use crate::udp;
 use crate::verbose;
@@ -158,6 +159,7 @@ impl Node {
             udp_ports: udp_addresses.clone(),
             mailboxes: (0..workers.count()).filter_map(|number| workers.mailbox(number).cloned()).collect(),
         });
+        enter_listeners(&engine, &addresses);
         if let Some(control) = &control {
             control.start()?;
         }

@@ -35,6 +35,10 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// True: a connection too many gets an error; false: it waits (`-o no_maxconns_fast`).
     pub reject_when_full: bool,
+    /// Whether `stats` names what memcached counts of its crawler (not `-o no_lru_crawler`).
+    pub crawler_stats: bool,
+    /// Whether `stats` names what memcached counts of its LRU lists (not `-o no_lru_maintainer`).
+    pub lru_stats: bool,
     /// What connections may speak (`-B`).
     pub protocol: Protocol,
     /// Those of `listen` and `udp` that speak something else.
@@ -95,6 +99,8 @@ impl Default for ServerOptions {
             threads: 4,
             max_connections: 1024,
             reject_when_full: true,
+            crawler_stats: true,
+            lru_stats: true,
             protocol: Protocol::Auto,
             listen_protocols: Vec::new(),
             requests_per_turn: crate::limits::REQUESTS_PER_TURN,

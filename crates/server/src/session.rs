@@ -30,6 +30,7 @@ use proto::request::{Decoded, Request, Then, decode};
 use crate::engine::{Context, mutation};
 use crate::managed::{Claim, Refused};
 use crate::options::Protocol;
+use crate::stats::connections::ConnState;
 use crate::stats::sizes::Sizes;
 use crate::verbose;
 use crate::watch::{Kinds, events};
@@ -164,6 +165,16 @@ impl Session {
     /// With so much output a command with many keys stops for now.
     const fn output_high(&self) -> usize {
         if self.datagram { 1 } else { OUTPUT_HIGH }
+    }
+
+    /// What it waits for, or is at.
+    pub(crate) fn state(&self) -> ConnState {
+        match (&self.wire, &self.state) {
+            (Wire::Binary(binary), _) => binary.state(),
+            (_, State::Line) => ConnState::Read,
+            (_, State::Block(_)) => ConnState::Data,
+            (_, State::Swallow(_)) => ConnState::Swallow,
+        }
     }
 
     /// Whether text commands come next, and not the middle of a data block.

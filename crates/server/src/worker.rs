@@ -12,7 +12,7 @@ use crate::engine::{Context, Engine, WatchNews};
 use crate::log;
 use crate::options::Protocol;
 use crate::session::Session;
-use crate::stats::connections::{Entry, number_of};
+use crate::stats::connections::{ConnState, Entry, number_of};
 use crate::verbose;
 use crate::watch::{Kinds, Log, Watcher, events};
 
@@ -110,17 +110,8 @@ impl App for Worker {
     type Message = WatchNews;
 
     fn opened(&mut self, io: &mut Io, conn: ConnId, origin: Origin) {
-        let peer = io.peer(conn);
-        let name = |address: Option<&Address>| match address {
-            Some(Address::Tcp(address)) => format!("tcp:{address}"),
-            Some(unix) => unix.to_string(),
-            None => "unix:".to_owned(),
-        };
-        let entry = Arc::new(Entry {
-            peer: name(peer.as_ref()),
-            local: Some(name(io.local(conn).as_ref())),
-            last_command_ms: self.engine.now().store_ms.into(),
-        });
+        let (peer, local) = (io.peer(conn), io.local(conn));
+        let entry = Arc::new(Entry::connection(peer.as_ref(), local.as_ref(), self.engine.now()));
         let peer = match peer {
             Some(Address::Tcp(address)) => Some(address),
             _ => None,
@@ -153,7 +144,9 @@ impl App for Worker {
             read_clock: &clock::lease_now,
             log: &self.log,
         };
+        open.entry.set_state(ConnState::Command);
         let received = open.session.handle(&cx, input, out);
+        open.entry.set_state(open.session.state());
         if let Some(kinds) = open.session.take_watch() {
             self.watch(io, conn, kinds);
         }

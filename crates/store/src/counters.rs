@@ -16,7 +16,7 @@ pub(crate) struct Counters {
     evictions: AtomicU64,
     evicted_unfetched: AtomicU64,
     evicted_with_exptime: AtomicU64,
-    reclaimed: AtomicU64,
+    pub(crate) reclaimed: AtomicU64,
     expired_unfetched: AtomicU64,
     pub(crate) out_of_memory: AtomicU64,
 }

@@ -222,6 +222,9 @@ impl<'a> BucketGuard<'a> {
         self.writes.seq.set(self.writes.seq.get().max(seq));
         space.draft.seal(seq);
         let counters = heap.counters(self.index);
+        if old.is_some() && live.is_none() {
+            Counters::add(&counters.reclaimed, 1);
+        }
         counters.linked(record_cost(space.draft.shape.len(), space.draft.block));
         Counters::add(&counters.total_items, 1);
         if space.draft.block.is_some() {

@@ -19,7 +19,7 @@ pub struct StoreStats {
     pub evicted_unfetched: u64,
     /// Of `evictions`, with an exptime.
     pub evicted_with_exptime: u64,
-    /// Expired or wiped items whose memory was used again.
+    /// Expired or wiped items whose memory was used again, or which a write replaced.
     pub reclaimed: u64,
     /// Of `reclaimed`, expired and never fetched.
     pub expired_unfetched: u64,

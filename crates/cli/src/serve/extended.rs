@@ -26,6 +26,10 @@ pub(super) struct Extended {
     pub(super) worker_log_len: Option<ByteSize>,
     /// `stats sizes` is answered from the start.
     pub(super) track_sizes: bool,
+    /// `stats` does not name what memcached counts of its crawler.
+    pub(super) no_crawler_stats: bool,
+    /// `stats` does not name what memcached counts of its LRU lists.
+    pub(super) no_lru_stats: bool,
 }
 
 /// What may stand behind the word's `=`.
@@ -47,6 +51,8 @@ enum Becomes {
     Set(fn(&mut Extended, u64)),
     /// Sets something to a text.
     SetText(fn(&mut Extended, String)),
+    /// The same, and means nothing but names in `stats`; why.
+    Names(fn(&mut Extended), &'static str),
     /// It is so anyway.
     SoAlready,
     /// Accepted; why it means nothing here.
@@ -55,11 +61,12 @@ enum Becomes {
     Refused(&'static str),
 }
 
-use Becomes::{Nothing, Refused, Set, SetText, SoAlready};
+use Becomes::{Names, Nothing, Refused, Set, SetText, SoAlready};
 use Value::{Decimal, MaybeNumber, None as Plain, Number, OneOf, Text};
 
 const SLABS: Becomes = Nothing("there are no slabs");
-const LRU: Becomes = Nothing("there are no LRU lists and no crawler");
+const NO_LRU: &str = "there are no LRU lists and no crawler";
+const LRU: Becomes = Nothing(NO_LRU);
 const TABLE: Becomes = Nothing("the hash table is sized by -m");
 const DEAD: Becomes = Nothing("memcached ignores it too");
 const FLASH: Becomes = Nothing("nothing is stored on flash");
@@ -89,12 +96,12 @@ const WORDS: &[(&str, Value, Becomes)] = &[
     ("slab_chunk_max", Number(SIZE), SLABS),
     ("no_chunked_items", Plain, SLABS),
     ("tail_repair_time", Number(ANY), LRU),
-    ("lru_crawler", Plain, LRU),
-    ("no_lru_crawler", Plain, LRU),
+    ("lru_crawler", Plain, Names(|extended| extended.no_crawler_stats = false, NO_LRU)),
+    ("no_lru_crawler", Plain, Names(|extended| extended.no_crawler_stats = true, NO_LRU)),
     ("lru_crawler_sleep", Number(0..=1_000_000), LRU),
     ("lru_crawler_tocrawl", Number(ANY), LRU),
-    ("lru_maintainer", Plain, LRU),
-    ("no_lru_maintainer", Plain, LRU),
+    ("lru_maintainer", Plain, Names(|extended| extended.no_lru_stats = false, NO_LRU)),
+    ("no_lru_maintainer", Plain, Names(|extended| extended.no_lru_stats = true, NO_LRU)),
     ("hot_lru_pct", Number(1..=80), LRU),
     ("warm_lru_pct", Number(1..=80), LRU),
     ("hot_max_factor", Decimal, LRU),
@@ -167,6 +174,10 @@ pub(super) fn parse(lists: &[String], notes: &mut Vec<String>) -> Result<Extende
             Set(set) => set(&mut extended, number),
             SetText(set) => set(&mut extended, value.unwrap_or_default().to_owned()),
             SoAlready => {}
+            Names(set, why) => {
+                set(&mut extended);
+                notes.push(format!("-o {word}: {why}"));
+            }
             Nothing(why) => notes.push(format!("-o {word}: {why}")),
             Refused(why) => bail!("-o {word}: {why}"),
         }

@@ -52,6 +52,8 @@ impl Asked {
             threads: usize::from(flags.threads),
             max_connections: flags.conn_limit as usize,
             reject_when_full: !extended.wait_when_full,
+            crawler_stats: !extended.no_crawler_stats,
+            lru_stats: !extended.no_lru_stats,
             protocol: protocol(&flags.protocol, flags.auth_file.is_some())?,
             requests_per_turn,
             verbosity: flags.verbose,

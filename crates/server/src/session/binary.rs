@@ -24,6 +24,7 @@ use crate::engine::{Context, mutation};
 use crate::limits::BLOCK_RESERVE_MAX;
 use crate::managed::Refused;
 use crate::options::Protocol;
+use crate::stats::connections::ConnState;
 use sasl::Login;
 
 /// What a managed node says to every binary request.
@@ -56,6 +57,16 @@ enum State {
     Partial(Partial),
     /// That many bytes of a refused request are still to be thrown away.
     Swallow(usize),
+}
+
+impl Binary {
+    pub(super) fn state(&self) -> ConnState {
+        match self.state {
+            State::Head => ConnState::Read,
+            State::Partial(_) => ConnState::Data,
+            State::Swallow(_) => ConnState::Swallow,
+        }
+    }
 }
 
 /// A request whose value is being collected. It was admitted, so the value is within the item limit.

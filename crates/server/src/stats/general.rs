@@ -113,7 +113,13 @@ fn write_internals(engine: &Engine, out: &mut Vec<u8>) {
     zeros(out, &["slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_inline_reclaim"]);
     zeros(out, &["slab_reassign_busy_items", "slab_reassign_busy_deletes", "slab_reassign_busy_nomem"]);
     zeros(out, &["slab_reassign_last_busy_status", "slab_reassign_running", "slabs_moved"]);
-    zeros(out, &["lru_crawler_running", "lru_crawler_starts", "lru_maintainer_juggles", "malloc_fails"]);
+    if engine.options.crawler_stats {
+        zeros(out, &["lru_crawler_running", "lru_crawler_starts"]);
+    }
+    if engine.options.lru_stats {
+        zeros(out, &["lru_maintainer_juggles"]);
+    }
+    zeros(out, &["malloc_fails"]);
     let counters = &engine.watch.counters;
     put_stat(out, "log_worker_dropped", load(&counters.dropped));
     put_stat(out, "log_worker_written", load(&counters.written));
@@ -146,14 +152,16 @@ fn write_items(engine: &Engine, out: &mut Vec<u8>) {
     put_stat(out, "slab_global_page_pool", 0);
     put_stat(out, "expired_unfetched", stats.expired_unfetched);
     put_stat(out, "evicted_unfetched", stats.evicted_unfetched);
-    put_stat(out, "evicted_active", 0);
+    if engine.options.lru_stats {
+        put_stat(out, "evicted_active", 0);
+    }
     put_stat(out, "evictions", stats.evictions);
     put_stat(out, "reclaimed", stats.reclaimed);
     zeros(out, &["crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked"]);
-    zeros(
-        out,
-        &["moves_to_cold", "moves_to_warm", "moves_within_lru", "direct_reclaims", "lru_bumps_dropped"],
-    );
+    if engine.options.lru_stats {
+        zeros(out, &["moves_to_cold", "moves_to_warm", "moves_within_lru", "direct_reclaims"]);
+        zeros(out, &["lru_bumps_dropped"]);
+    }
 }
 
 /// What only a managed node has, behind everything that tools know by position.

@@ -47,18 +47,22 @@ pub(super) fn write_items(cx: &Context<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// A chunk is the average item, so that used chunks times their size are what items occupy, and free chunks are how
+/// many more such items the memory in use would hold.
 pub(super) fn write_slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
     let stats = cx.engine.store.stats();
     let totals = Totals::of(&cx.engine.counters);
-    let pages = stats.bytes.div_ceil(PAGE_LEN);
     if stats.items > 0 {
+        // Rounded up, so that no item is larger than its chunk on average.
+        let chunk_size = stats.bytes / stats.items + 1;
+        let free = stats.memory_used.saturating_sub(stats.items * chunk_size) / chunk_size;
         for (name, value) in [
-            ("chunk_size", stats.bytes.checked_div(stats.items).unwrap_or(0)),
-            ("chunks_per_page", PAGE_LEN * stats.items / stats.bytes.max(1)),
-            ("total_pages", pages),
-            ("total_chunks", stats.items),
+            ("chunk_size", chunk_size),
+            ("chunks_per_page", PAGE_LEN / chunk_size),
+            ("total_pages", stats.memory_used.div_ceil(PAGE_LEN)),
+            ("total_chunks", stats.items + free),
             ("used_chunks", stats.items),
-            ("free_chunks", 0),
+            ("free_chunks", free),
             ("free_chunks_end", 0),
             ("get_hits", totals.get_hits),
             ("cmd_set", totals.cmd_set),
@@ -73,5 +77,5 @@ pub(super) fn write_slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
         }
     }
     put_stat(out, "active_slabs", u8::from(stats.items > 0));
-    put_stat(out, "total_malloced", pages * PAGE_LEN);
+    put_stat(out, "total_malloced", stats.memory_used);
 }
