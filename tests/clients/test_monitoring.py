@@ -2,6 +2,7 @@
 it takes it, and figures that do not lie when a dashboard computes with them."""
 
 import re
+import socket
 import subprocess
 
 import pytest
@@ -122,3 +123,26 @@ def test_pymemcache_parses_all_forms(node_port):
     assert client.stats("settings")[b"maxconns"] == 1024
     for what in ("items", "slabs", "conns", "sizes"):
         assert isinstance(client.stats(what), dict), what
+
+
+def test_names_of_the_crawler_and_the_lists_go_with_their_options():
+    with serve("-o", "no_lru_crawler,no_lru_maintainer") as port:
+        few = set(stats(port))
+    with serve() as port:
+        all_of_them = set(stats(port))
+    assert (len(few), len(all_of_them)) == (84, 93)
+    assert few < all_of_them
+
+
+def test_conns_shows_who_listens_and_who_waits(node_port):
+    with socket.create_connection(("127.0.0.1", node_port)) as halfway:
+        halfway.sendall(b"set a 0 0 6\r\nabc")
+
+        def states():
+            conns = stats(node_port, b"conns")
+            return {conns[name.replace("state", "addr")]: value for name, value in conns.items() if "state" in name}
+
+        us = f"tcp:127.0.0.1:{halfway.getsockname()[1]}"
+        wait_until(lambda: states().get(us) == "conn_nread", 10, "the connection waits for data")
+        assert states()[f"tcp:127.0.0.1:{node_port}"] == "conn_listening"
+        assert "conn_parse_cmd" in states().values()
