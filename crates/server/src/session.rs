@@ -174,6 +174,7 @@ impl Session {
             (_, State::Line) => ConnState::Read,
             (_, State::Block(_)) => ConnState::Data,
             (_, State::Swallow(_)) => ConnState::Swallow,
+            (_, State::Watching) => ConnState::Watch,
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum ConnState {
     Data,
     /// It waits for the rest of a data block that nobody wants.
     Swallow,
+    /// It is told what others do.
+    Watch,
 }
 
 impl Entry {
@@ -81,6 +83,7 @@ impl Entry {
             state if state == ConnState::Command as u8 => "conn_parse_cmd",
             state if state == ConnState::Data as u8 => "conn_nread",
             state if state == ConnState::Swallow as u8 => "conn_swallow",
+            state if state == ConnState::Watch as u8 => "conn_watch",
             _ => "conn_read",
         }
     }
