@@ -189,11 +189,13 @@ impl<A: App> EventLoop<A> {
         let input = &self.receive_buffer[..len];
         let received = self.app.received(&mut self.io, id, input);
         self.io.settle(id, input, received);
+        self.io.flush_long(id);
     }
 
     fn deliver_own(&mut self, id: ConnId, input: Vec<u8>) {
         let received = self.app.received(&mut self.io, id, &input);
         self.io.settle_own(id, input, received);
+        self.io.flush_long(id);
     }
 
     fn deliver_listed(&mut self) {

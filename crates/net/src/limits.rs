@@ -29,8 +29,9 @@ pub const MAILBOX_LEN: usize = 16 << 10;
 /// Spare buffers that a loop keeps for connections that have something to send or an unfinished line.
 pub const POOL_COUNT: usize = 128;
 
-/// A larger buffer is given back to the allocator instead of the pool.
-pub const POOLED_BUFFER_LEN: usize = 64 << 10;
+/// Their capacity together; what would exceed it goes back to the allocator. Room for a reply with a value of the
+/// usual largest size, whose pages would otherwise be cleared by the kernel for each such reply.
+pub const POOL_LEN_MAX: usize = 2 << 20;
 
 /// Size of a fresh buffer.
 pub const FRESH_BUFFER_LEN: usize = 2 << 10;
@@ -85,5 +86,5 @@ const _: () = assert!(
 );
 const _: () = assert!(SHORT_KEPT_LEN < RECEIVE_BUFFER_LEN);
 const _: () = assert!(OUTPUT_LOW < OUTPUT_HIGH);
-const _: () = assert!(FRESH_BUFFER_LEN <= POOLED_BUFFER_LEN);
+const _: () = assert!(FRESH_BUFFER_LEN <= POOL_LEN_MAX);
 const _: () = assert!(MAILBOX_LEN >= ACCEPTS_PER_EVENT);

@@ -1,22 +1,29 @@
 //! Spare buffers of one loop, so that an idle connection has none and a busy one does not allocate.
 
-use crate::limits::{FRESH_BUFFER_LEN, POOL_COUNT, POOLED_BUFFER_LEN};
+use crate::limits::{FRESH_BUFFER_LEN, POOL_COUNT, POOL_LEN_MAX};
 
 #[derive(Debug, Default)]
-pub(crate) struct Pool(Vec<Vec<u8>>);
+pub(crate) struct Pool {
+    buffers: Vec<Vec<u8>>,
+    /// Capacity of all of them.
+    len: usize,
+}
 
 impl Pool {
-    /// An empty buffer with some capacity.
+    /// An empty buffer with some capacity: the one that was given back last, which is warm.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| Vec::with_capacity(FRESH_BUFFER_LEN))
+        let Some(buffer) = self.buffers.pop() else { return Vec::with_capacity(FRESH_BUFFER_LEN) };
+        self.len -= buffer.capacity();
+        buffer
     }
 
     /// Takes a buffer back, whatever is in it.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
-        let useful = (1..=POOLED_BUFFER_LEN).contains(&buffer.capacity());
-        if useful && self.0.len() < POOL_COUNT {
+        let len = self.len + buffer.capacity();
+        if buffer.capacity() > 0 && len <= POOL_LEN_MAX && self.buffers.len() < POOL_COUNT {
             buffer.clear();
-            self.0.push(buffer);
+            self.buffers.push(buffer);
+            self.len = len;
         }
     }
 }

@@ -151,6 +151,20 @@ impl Block {
         unsafe { std::slice::from_raw_parts_mut(start, self.len as usize) }
     }
 
+    /// The same memory for another value, which takes no more of it; what that leaves is freed.
+    ///
+    /// # Safety
+    /// As [`Self::free`], and `self` is not used any more.
+    pub(crate) unsafe fn reuse(self, len: u64) -> Self {
+        let (old, new) = (Self::cost(self.len), Self::cost(len));
+        assert!(new <= old, "{old} bytes are used again for {new}");
+        if new < old {
+            // SAFETY: whole pages at the mapping's end, which the caller leaves to us.
+            unsafe { Self { address: self.address + new, len: old - new }.free() };
+        }
+        Self { address: self.address, len }
+    }
+
     /// # Safety
     /// Nobody holds a reference into the block, and it is not freed twice.
     pub(crate) unsafe fn free(self) {

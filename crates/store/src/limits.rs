@@ -50,6 +50,9 @@ pub(crate) const CLEAN_SHARE_SHORT: u32 = 12;
 /// overwritten all the time stay in little memory (some three times their size), and little has to be copied.
 pub(crate) const CLEAN_SHARE_EARLY: u32 = 21;
 
+/// Memory of large values that are gone is kept for the next ones up to this much, and a sixteenth of all.
+pub(crate) const SPARE_BLOCKS_MAX: u64 = 8 << 20;
+
 /// Tries for the lock of a bucket whose item is in the way; then the item stays for this time.
 pub(crate) const LOCK_TRIES: usize = 200;
 

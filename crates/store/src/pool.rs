@@ -12,7 +12,7 @@ use crate::arena::{Arena, Block};
 use crate::index::Run;
 use crate::limits::{
     CLEAN_SHARE, CLEAN_SHARE_EARLY, CLEAN_SHARE_NO_EVICT, CLEAN_SHARE_SHORT, DEAD_PARTS, SCAN_WINDOW,
-    SHARE_WHOLE, SWEEP_PAUSE_MS, YOUNG_SHARE,
+    SHARE_WHOLE, SPARE_BLOCKS_MAX, SWEEP_PAUSE_MS, YOUNG_SHARE,
 };
 use crate::lines::LinePool;
 use crate::readers::Readers;
@@ -23,8 +23,11 @@ use crate::segments::{Kind, Segments};
 pub(crate) struct Pool {
     pub(crate) limit: u64,
     pub(crate) ghost_bytes: u64,
-    /// Bytes of large values, those included that wait for readers.
+    /// Bytes of large values, those included that wait for readers, and of the spare blocks.
     large_bytes: u64,
+    /// Blocks of large values that are gone, for the next ones: the kernel takes long to clear new memory.
+    spare_blocks: Vec<Block>,
+    spare_block_bytes: u64,
     /// Segments with pages in memory.
     resident: u64,
     /// Free ones of these.
@@ -114,6 +117,8 @@ impl Pool {
             limit,
             ghost_bytes: 0,
             large_bytes: 0,
+            spare_blocks: Vec::new(),
+            spare_block_bytes: 0,
             resident: 0,
             free: Vec::new(),
             bare: Vec::new(),
@@ -178,14 +183,13 @@ impl Pool {
                         self.free(id);
                     }
                 }
-                Retired::Block(block) => {
-                    self.large_bytes -= Block::cost(block.len);
-                    // SAFETY: no slot names its record, and every reader from before that is gone.
-                    unsafe { block.free() };
-                }
+                // No slot names its record, and every reader from before that is gone.
+                Retired::Block(block) => self.spare_block(block),
             }
         }
-        while self.used(segments.segment_len) > self.limit && self.give_back(segments, arena) {}
+        while self.used(segments.segment_len) > self.limit
+            && (self.free_spare_block() || self.give_back(segments, arena))
+        {}
     }
 
     fn free(&mut self, id: u32) {
@@ -233,9 +237,46 @@ impl Pool {
         Some(id)
     }
 
-    /// Takes memory for a large value, from free segments where the limit asks for it.
+    /// Keeps a block to which nobody refers any more, or frees it when enough are kept.
+    fn spare_block(&mut self, block: Block) {
+        let cost = Block::cost(block.len);
+        self.spare_blocks.push(Block { len: cost, ..block });
+        self.spare_block_bytes += cost;
+        while self.spare_block_bytes > SPARE_BLOCKS_MAX.min(self.limit / 16) {
+            self.free_spare_block();
+        }
+    }
+
+    /// Frees the spare block that was kept for longest; false when there is none.
+    fn free_spare_block(&mut self) -> bool {
+        if self.spare_blocks.is_empty() {
+            return false;
+        }
+        let block = self.spare_blocks.remove(0);
+        self.spare_block_bytes -= block.len;
+        self.large_bytes -= block.len;
+        // SAFETY: spare blocks are known to nobody else.
+        unsafe { block.free() };
+        true
+    }
+
+    /// A spare block of at most twice the size, cut to it.
+    pub(crate) fn reuse_block(&mut self, len: u64) -> Option<Block> {
+        let cost = Block::cost(len);
+        let at = self.spare_blocks.iter().rposition(|spare| (cost..=2 * cost).contains(&spare.len))?;
+        let spare = self.spare_blocks.remove(at);
+        self.spare_block_bytes -= spare.len;
+        self.large_bytes -= spare.len - cost;
+        // SAFETY: spare blocks are known to nobody else.
+        Some(unsafe { spare.reuse(len) })
+    }
+
+    /// Takes memory for a large value, from spare blocks and free segments where the limit asks for it.
     pub(crate) fn take_large(&mut self, cost: u64, segments: &Segments, arena: &Arena) -> bool {
         while self.used(segments.segment_len) + cost > self.limit {
+            if self.free_spare_block() {
+                continue;
+            }
             if self.available(segments.segment_len) <= self.reserve || !self.give_back(segments, arena) {
                 return false;
             }

@@ -269,6 +269,9 @@ impl Heap {
         if cost > self.pool().limit {
             return None;
         }
+        if let Some(block) = self.pool().reuse_block(len) {
+            return Some(block);
+        }
         if !self.make_room(lane, now_ms, held, |pool| pool.take_large(cost, &self.segments, &self.arena)) {
             return None;
         }

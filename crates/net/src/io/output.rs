@@ -4,6 +4,7 @@
 use super::Io;
 use crate::app::CloseReason;
 use crate::conn::ConnId;
+use crate::limits::OUTPUT_HIGH;
 use crate::poller::Interest;
 use crate::stats;
 use crate::stream::Transfer;
@@ -33,11 +34,21 @@ impl Io {
         }
     }
 
+    /// Sends long output at once, before its turn's end, while it is in the processor's cache and so that the next
+    /// connection gets its buffer.
+    pub(crate) fn flush_long(&mut self, id: ConnId) {
+        if self.conn(id).is_some_and(|conn| conn.dirty && conn.unsent() >= OUTPUT_HIGH) {
+            self.flush_one(id);
+        }
+    }
+
     /// Writes once for each connection that has something to send.
     pub(crate) fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
-            self.flush_one(id);
+            if self.conn(id).is_some_and(|conn| conn.dirty) {
+                self.flush_one(id);
+            }
         }
         // Nothing was marked meanwhile; keep the allocation.
         self.dirty = dirty;

@@ -9,7 +9,7 @@
 //! ([`DATAGRAM_REQUESTS_MAX`], [`DATAGRAM_READ_LEN`], [`DATAGRAM_REPLY_LEN`]); and what has no end in sight
 //! (dumps) is refused. A request that is not whole is dropped, and leaves nothing behind for the next datagram.
 
-use net::limits::POOLED_BUFFER_LEN;
+use net::limits::OUTPUT_HIGH;
 use proto::binary::REQUEST_MAGIC;
 
 use super::ahead::Batch;
@@ -42,7 +42,7 @@ pub(crate) fn answer(
             send(message)
         };
         message.clear();
-        message.shrink_to(POOLED_BUFFER_LEN);
+        message.shrink_to(OUTPUT_HIGH);
         match step {
             Step::Full if may_go_on => {}
             Step::Done(n) | Step::Pause(n) if may_go_on => {
@@ -92,7 +92,7 @@ mod tests {
             bytes += message.len();
             true
         });
-        assert!(message.is_empty() && message.capacity() <= POOLED_BUFFER_LEN);
+        assert!(message.is_empty() && message.capacity() <= OUTPUT_HIGH);
         (messages, bytes)
     }
 
