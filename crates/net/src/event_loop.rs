@@ -12,7 +12,7 @@ use stdx::{Instant, clock};
 use crate::app::{App, CloseReason};
 use crate::conn::{Conn, ConnId};
 use crate::io::{Io, Receive};
-use crate::limits::{DRAIN_MAX, IDLE_SWEEP, RECEIVE_BUFFER_LEN};
+use crate::limits::{DRAIN_MAX, IDLE_SWEEP, READS_PER_EVENT, RECEIVE_BUFFER_LEN};
 use crate::mailbox::{Mailbox, Post};
 use crate::poller::{Interest, Ready};
 use crate::stats;
@@ -144,8 +144,21 @@ impl<A: App> EventLoop<A> {
         self.app.connected(&mut self.io, id);
     }
 
+    /// One read, and some more while a long value is coming in, whose buffer is in the cache now.
     fn read(&mut self, id: ConnId) {
-        match self.io.receive(id, &mut self.receive_buffer) {
+        for _ in 0..READS_PER_EVENT {
+            let is_full = self.read_once(id);
+            if !is_full || self.io.conn(id).is_none_or(|conn| !conn.wants_read() || conn.unsent() > 0) {
+                break;
+            }
+        }
+    }
+
+    /// True when it filled the loop's buffer: then there may be more.
+    fn read_once(&mut self, id: ConnId) -> bool {
+        let received = self.io.receive(id, &mut self.receive_buffer);
+        let is_full = matches!(received, Receive::Shared(len) if len == self.receive_buffer.len());
+        match received {
             Receive::Shared(len) => self.deliver(id, len),
             Receive::Own(input) => self.deliver_own(id, input),
             Receive::Nothing(Transfer::Ended) => self.end(id),
@@ -156,6 +169,7 @@ impl<A: App> EventLoop<A> {
             }
             Receive::Nothing(_) => {}
         }
+        is_full
     }
 
     fn step_handshakes(&mut self) {

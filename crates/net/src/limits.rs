@@ -26,12 +26,16 @@ pub const EVENTS_PER_TURN: usize = 128;
 /// Posts (messages and new connections) waiting for one loop; beyond, the poster is told so.
 pub const MAILBOX_LEN: usize = 16 << 10;
 
+/// Reads of one connection in a turn at most, as long as each fills the loop's buffer and nothing is answered: half a
+/// megabyte of a long value, which takes less time than the turn of a busy loop.
+pub const READS_PER_EVENT: usize = 8;
+
 /// Spare buffers that a loop keeps for connections that have something to send or an unfinished line.
 pub const POOL_COUNT: usize = 128;
 
 /// Their capacity together; what would exceed it goes back to the allocator. Room for a reply with a value of the
 /// usual largest size, whose pages would otherwise be cleared by the kernel for each such reply.
-pub const POOL_LEN_MAX: usize = 2 << 20;
+pub const POOL_LEN_MAX: usize = 5 << 18;
 
 /// Size of a fresh buffer.
 pub const FRESH_BUFFER_LEN: usize = 2 << 10;

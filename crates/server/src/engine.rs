@@ -2,6 +2,7 @@
 
 mod delayed_flush;
 pub mod mutation;
+mod spares;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use crate::stats::prefixes::Prefixes;
 use crate::stop::StopHandle;
 use crate::watch::{Kinds, Log, Watch, Watcher, events};
 use delayed_flush::DelayedFlush;
+use spares::Spares;
 
 /// The shared state of a node.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Engine {
     pub(crate) start: Start,
     pub(crate) verbosity: AtomicU64,
     pub(crate) flush: DelayedFlush,
+    pub(crate) spares: Spares,
     pub(crate) registry: Registry,
     pub(crate) prefixes: Prefixes,
     pub(crate) watch: Watch,
@@ -106,6 +109,7 @@ impl Engine {
             start,
             verbosity: AtomicU64::new(u64::from(options.verbosity)),
             flush: DelayedFlush::default(),
+            spares: Spares::default(),
             registry: Registry::default(),
             prefixes: Prefixes::new(options.prefix_delimiter),
             debug_time_ms: AtomicU64::new(0),

@@ -101,6 +101,12 @@ pub const DEADLINE_AHEAD_MAX: Duration = Duration::from_secs(600);
 /// memory grows with what comes.
 pub const BLOCK_RESERVE_MAX: usize = 1 << 20;
 
+/// Buffers of data blocks from this length on are kept for the next ones.
+pub const LONG_BLOCK_LEN: usize = 64 << 10;
+
+/// Their capacity together; what would exceed it is freed.
+pub const SPARE_BLOCKS_LEN_MAX: usize = 5 << 19;
+
 /// How long a manager may take to accept a connection.
 pub const CONTROL_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 

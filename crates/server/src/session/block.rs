@@ -4,7 +4,6 @@ use proto::request::{Decoded, Request, decode};
 
 use super::{Session, State, Step, ms, storage};
 use crate::engine::{Context, mutation};
-use crate::limits::BLOCK_RESERVE_MAX;
 use crate::managed::Claim;
 
 /// A storage command that waits for its data block.
@@ -24,6 +23,7 @@ impl Session {
     /// the command, which was admitted under `claim`.
     pub(super) fn await_block(
         &mut self,
+        cx: &Context<'_>,
         line: &[u8],
         rest: &[u8],
         value_len: usize,
@@ -35,7 +35,7 @@ impl Session {
             store(claim.as_ref(), block);
             return Step::Done(line.len() + len);
         }
-        let bytes = Vec::with_capacity(len.min(BLOCK_RESERVE_MAX));
+        let bytes = cx.engine.spares.take(len);
         self.state = State::Block(Box::new(Block { line: line.into(), claim, bytes, len }));
         Step::Done(line.len())
     }
@@ -60,6 +60,7 @@ impl Session {
             self.state = State::Block(block);
         } else {
             block.store(cx, out);
+            cx.engine.spares.give(std::mem::take(&mut block.bytes));
         }
         Step::Done(taken)
     }

@@ -53,7 +53,7 @@ impl Session {
             refuse_too_large(cx, ms, key, claim.as_ref(), out);
             return self.swallow_block(line, ms.value_len);
         }
-        self.await_block(line, rest, ms.value_len, claim, |claim, block| store(cx, ms, claim, block, out))
+        self.await_block(cx, line, rest, ms.value_len, claim, |claim, block| store(cx, ms, claim, block, out))
     }
 }
 

@@ -31,7 +31,7 @@ impl Session {
             refuse_too_large(cx, storage, key, claim.as_ref(), out);
             return self.swallow_block(line, storage.value_len);
         }
-        self.await_block(line, rest, storage.value_len, claim, |claim, block| {
+        self.await_block(cx, line, rest, storage.value_len, claim, |claim, block| {
             store(cx, storage, key, claim, block, out);
         })
     }
