@@ -140,9 +140,10 @@ impl Engine {
     }
 
     /// Moves the store's clock forward, for what is received from now on, and on to the next step of exptimes: what
-    /// had that many seconds to live is over then. False where the clock would leave its limit.
-    pub(crate) fn add_debug_time(&self, seconds: u64) -> bool {
-        let base_ms = self.start.when(clock::lease_now()).store_ms;
+    /// had that many seconds to live is over then. `now_ms` is the store's time of who asks. False where the clock
+    /// would leave its limit.
+    pub(crate) fn add_debug_time(&self, seconds: u64, now_ms: u64) -> bool {
+        let base_ms = now_ms.saturating_sub(self.debug_time_ms());
         let add = |sum: u64| {
             let sum = (base_ms + sum + seconds * 1000).next_multiple_of(EXPTIME_STEP_MS) - base_ms;
             Some(sum).filter(|sum| *sum <= DEBUG_TIME_MAX_S * 1000)

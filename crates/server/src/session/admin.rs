@@ -131,7 +131,7 @@ fn debug_time(cx: &Context<'_>, seconds: Option<u64>, line_len: usize, out: &mut
         out.extend_from_slice(text::ERROR);
         return Step::Done(line_len);
     }
-    let is_done = seconds.is_some_and(|seconds| cx.engine.add_debug_time(seconds));
+    let is_done = seconds.is_some_and(|seconds| cx.engine.add_debug_time(seconds, cx.now.store_ms));
     out.extend_from_slice(if is_done { text::OK } else { text::BAD_FORMAT });
     Step::Pause(line_len)
 }

@@ -52,9 +52,8 @@ pub(super) fn write_items(cx: &Context<'_>, out: &mut Vec<u8>) {
 pub(super) fn write_slabs(cx: &Context<'_>, out: &mut Vec<u8>) {
     let stats = cx.engine.store.stats();
     let totals = Totals::of(&cx.engine.counters);
-    if stats.items > 0 {
-        // Rounded up, so that no item is larger than its chunk on average.
-        let chunk_size = stats.bytes / stats.items + 1;
+    // Rounded up, so that no item is larger than its chunk on average.
+    if let Some(chunk_size) = stats.bytes.checked_div(stats.items).map(|size| size + 1) {
         let free = stats.memory_used.saturating_sub(stats.items * chunk_size) / chunk_size;
         for (name, value) in [
             ("chunk_size", chunk_size),

@@ -37,10 +37,10 @@ impl Place {
 
     /// Writes `name.pem` and `name.key`.
     fn issue(&self, name: &str) {
-        self.issue_of(name, CertificateParams::new(["localhost".to_owned()]).unwrap());
+        self.issue_of(name, &CertificateParams::new(["localhost".to_owned()]).unwrap());
     }
 
-    fn issue_of(&self, name: &str, params: CertificateParams) {
+    fn issue_of(&self, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
@@ -231,7 +231,7 @@ fn a_certificate_that_clients_will_refuse_is_said() {
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);
-    place.issue_of("server", params);
+    place.issue_of("server", &params);
     let (_, warnings) = Tls::open(&place.options()).unwrap();
     assert!(warnings[0].ends_with("the certificate has expired: clients will refuse it"), "{warnings:?}");
     let node = place.start(&place.options(), &[]);
