@@ -348,10 +348,11 @@ fn it_prints_what_tools_look_for() {
         "-F, --disable-flush-all",
         "-S, --enable-sasl",
         "-Y, --auth-file",
+        "-e, --memory-file",
     ] {
         assert!(help.contains(flag), "{flag} is missing");
     }
-    for absent in ["ext_", "proxy_", "drop_privileges", "memory-file", "debugtime"] {
+    for absent in ["ext_", "proxy_", "drop_privileges", "debugtime"] {
         assert!(!help.to_lowercase().contains(absent), "{absent} is not there");
     }
 }
