@@ -62,7 +62,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "SECTION", value_delimiter = ',')]
     only: Vec<String>,
 
-    /// Traces for `hits`, [FORMAT:]FILE as `doled bench --trace` takes them [default: generated ones]
+    /// Traces for `hits`, (FORMAT:)FILE as `doled bench --trace` takes them [default: generated ones]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     trace: Vec<String>,
 

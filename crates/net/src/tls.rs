@@ -1,7 +1,7 @@
 //! TLS on accepted connections: what a listener offers, and what may go wrong.
 //!
 //! Certificates and rules come ready in a rustls configuration; nothing here reads files. The side that connects is
-//! to be a second session under the same [`stream::TlsStream`]; what the loop does about it (output waits for the
+//! to be a second session under the same `stream::TlsStream`; what the loop does about it (output waits for the
 //! end of the handshake, handshakes have their turn and their time) is the same for both.
 
 pub(crate) mod scratch;
