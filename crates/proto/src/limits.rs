@@ -35,6 +35,9 @@ pub const META_OPAQUE_LEN_MAX: usize = 32;
 /// (`CLIENT_ERROR sleep must be one second or less`).
 pub const CRAWLER_SLEEP_MAX_US: u64 = 1_000_000;
 
+/// Highest slab class that `slabs reassign` may name.
+pub const SLAB_CLASS_MAX: i64 = 63;
+
 /// Highest slab class that `lru_crawler` may name; one above it is refused (`BADCLASS invalid class id`).
 pub const CRAWLER_CLASS_MAX: u64 = 63;
 

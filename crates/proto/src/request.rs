@@ -16,6 +16,7 @@ mod line;
 pub mod managed;
 pub mod storage;
 pub mod touch;
+mod tuning;
 
 pub use admin::{CacheMemlimit, FlushAll, Shutdown, ShutdownMode, Stats, Verbosity, Watch};
 pub use arith::{Arith, ArithVerb};
@@ -118,6 +119,8 @@ pub enum Request<'a> {
     Shutdown(Shutdown),
     /// `lru_crawler`.
     LruCrawler(LruCrawler),
+    /// `slabs` and `lru`, which have nothing to do here: what to answer; empty where no reply is wanted.
+    Tune(&'static [u8]),
     /// `config get`: what is asked for. Not of memcached's, but of hosted ones.
     ConfigGet(&'a [u8]),
     /// `debugtime`: seconds to move the node's time forward; `None` where they are no number. Whether there is such
@@ -242,6 +245,8 @@ fn decode_rare<'a>(word: &[u8], tokens: Tokens<'a>, line: &[u8]) -> Result<Reque
         b"refresh_certs" => Ok(Request::RefreshCerts { noreply: is_noreply(tokens) }),
         b"me" => me::decode(tokens),
         b"lru_crawler" => crawler::decode(tokens),
+        b"slabs" => tuning::decode_slabs(tokens),
+        b"lru" => tuning::decode_lru(tokens),
         b"config" => admin::decode_config(tokens),
         b"debugtime" => Ok(admin::decode_debug_time(tokens)),
         b"clock" => Ok(Request::Clock),

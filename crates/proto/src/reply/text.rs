@@ -70,6 +70,17 @@ lines! {
     DETAIL_USAGE = "CLIENT_ERROR usage: stats detail on|off|dump";
     /// No such slab class.
     BAD_CLASS = "BADCLASS invalid class id";
+    /// `slabs reassign` from a class to itself.
+    SAME_CLASS = "SAME src and dst class are identical";
+    /// `slabs reassign` with a class that there cannot be.
+    BAD_CLASSES = "BADCLASS invalid src or dst class id";
+    /// `slabs reassign`: nothing to move.
+    NO_SPARE_PAGES = "NOSPARE source class has no spare pages";
+    /// `lru tune` with shares that leave too little.
+    LRU_SHARES_TOO_LARGE = "ERROR hot and warm pcts must not exceed 80";
+    /// `lru tune` with an age that is none.
+    LRU_AGES_TOO_SMALL = "ERROR hot/warm age factors must be greater than 0";
+
     /// `lru_crawler sleep` above its limit.
     SLEEP_TOO_LONG = "CLIENT_ERROR sleep must be one second or less";
     /// `lru_crawler metadump` is disabled.

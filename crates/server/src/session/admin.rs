@@ -51,6 +51,7 @@ impl Session {
             Request::Clock => with_managed(cx, out, |managed, out| managed::clock(cx, managed, out)),
             Request::Node => with_managed(cx, out, managed::node),
             Request::Map(held) => with_managed(cx, out, |managed, out| managed::map(managed, *held, out)),
+            Request::Tune(reply) => out.extend_from_slice(reply),
             Request::LruCrawler(LruCrawler::Background) => out.extend_from_slice(text::OK),
             Request::LruCrawler(LruCrawler::Dump { format, class_1: true }) => {
                 return self.dump(cx, *format, line_len, out);
