@@ -211,6 +211,7 @@ impl Drop for Heap {
             }
         }
         pool.collect(&self.readers, &self.segments, &self.arena);
+        while pool.free_spare_block() {}
     }
 }
 

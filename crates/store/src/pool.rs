@@ -248,7 +248,7 @@ impl Pool {
     }
 
     /// Frees the spare block that was kept for longest; false when there is none.
-    fn free_spare_block(&mut self) -> bool {
+    pub(crate) fn free_spare_block(&mut self) -> bool {
         if self.spare_blocks.is_empty() {
             return false;
         }

@@ -269,8 +269,12 @@ impl Heap {
         if cost > self.pool().limit {
             return None;
         }
-        if let Some(block) = self.pool().reuse_block(len) {
-            return Some(block);
+        let mut pool = self.pool();
+        pool.collect(&self.readers, &self.segments, &self.arena);
+        let spare = pool.reuse_block(len);
+        drop(pool);
+        if spare.is_some() {
+            return spare;
         }
         if !self.make_room(lane, now_ms, held, |pool| pool.take_large(cost, &self.segments, &self.arena)) {
             return None;

@@ -1,7 +1,7 @@
 //! One test for each thing that a store does.
 
 use doled_store::{Absent, BUCKET_COUNT, Marks, Put};
-use stdx::ByteSize;
+use stdx::{ByteSize, Prng};
 
 use crate::harness::{STEP_MS, key, remove, set, set_with, store, value_of};
 
@@ -226,4 +226,32 @@ fn counters_count_and_reset() {
     store.reset_stats();
     let stats = store.stats();
     assert_eq!((stats.items, stats.total_items), (1, 0));
+}
+
+/// Memory of a large value that is gone serves the next one, cut to it; nothing of the old value shows, and none of
+/// the memory is counted twice or lost.
+#[test]
+fn large_values_that_follow_one_another_keep_their_bytes_and_the_limit() {
+    let limit = ByteSize::mib(64);
+    let store = store(limit, true);
+    let mut prng = Prng::new(11);
+    for round in 0..2000_u64 {
+        let name = prng.below(40).to_be_bytes();
+        let value = vec![round as u8; 70_000 + prng.below(900_000) as usize];
+        set(&store, &name, 0, &value).expect("room by eviction");
+        assert_eq!(value_of(&store, &name, 0).as_deref(), Ok(&value[..]), "round {round}");
+        if prng.chance(1, 4) {
+            let name = prng.below(40).to_be_bytes();
+            store.lock(key(&name).bucket()).remove(key(&name), 0);
+        }
+        assert!(store.stats().memory_used <= limit.0, "round {round}: {}", store.stats().memory_used);
+    }
+    for name in 0..40_u64 {
+        let name = name.to_be_bytes();
+        store.lock(key(&name).bucket()).remove(key(&name), 0);
+    }
+    // What was removed is collected with the next write.
+    set(&store, b"last", 0, &[0; 100_000]).expect("room");
+    let mib = 1 << 20;
+    assert!(store.stats().memory_used <= 12 * mib, "{} bytes for nothing", store.stats().memory_used);
 }
